@@ -1,0 +1,54 @@
+"""What the tests of every room share: a real Redis, and settings that need no environment."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# Settings are read when Django starts, before any fixture: so the test run's addresses are fixed here.
+REDIS_PORT = _free_port()
+os.environ.setdefault("REDIS_URL", f"redis://127.0.0.1:{REDIS_PORT}/0")
+os.environ.update(
+    SECRET_KEY="only-for-tests",
+    DEMO="1",
+    ALLOWED_HOSTS="localhost,127.0.0.1,testserver",
+    AWS_ACCESS_KEY_ID="local",
+    AWS_SECRET_ACCESS_KEY="local",
+    AWS_DEFAULT_REGION="eu-west-1",
+    # A test that forgets to name its endpoint must reach nothing, least of all AWS.
+    AWS_ENDPOINT_URL="http://127.0.0.1:9",
+    AWS_EC2_METADATA_DISABLED="true",
+)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis: the REDIS_URL given, else the embedded server on a free port."""
+    url = os.environ["REDIS_URL"]
+    if url != f"redis://127.0.0.1:{REDIS_PORT}/0":
+        yield url
+        return
+    from deploy.local import redis
+
+    server = subprocess.Popen(redis.command(REDIS_PORT), stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            try:
+                socket.create_connection(("127.0.0.1", REDIS_PORT), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
