@@ -13,6 +13,7 @@ Django.
 
 import json
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Literal, NotRequired, TypedDict, cast, get_args
 
 VERSION = 1
@@ -161,7 +162,9 @@ def _check_query(query: object) -> None:
         if "exclude" in slate:
             for product_id in _list(slate, "exclude", f"{field}.exclude", MAX_EXCLUDE):
                 if not isinstance(product_id, str) or not 0 < len(product_id) <= MAX_TEXT:
-                    raise ContractError(f"{field}.exclude", f"holds something else than ids of 1 to {MAX_TEXT} characters")
+                    raise ContractError(
+                        f"{field}.exclude", f"holds something else than ids of 1 to {MAX_TEXT} characters"
+                    )
         if "category" in slate:
             _text(slate, "category", f"{field}.category")
         if "repeats" in slate and type(slate["repeats"]) is not bool:
@@ -183,8 +186,9 @@ def _check_answer(answer: object) -> None:
             if not isinstance(item, dict):
                 raise ContractError(field, "must hold objects")
             _text(item, "product_id", f"{field}.product_id")
-            if type(item.get("score")) not in (float, int):
-                raise ContractError(f"{field}.score", "must be a number")
+            score = item.get("score")
+            if type(score) not in (float, int) or not isfinite(score):
+                raise ContractError(f"{field}.score", "must be a finite number")
             if item.get("because") is not None:
                 _text(item, "because", f"{field}.because")
 
@@ -219,6 +223,7 @@ def _whole(holder: dict[str, Any], key: str, field: str, most: int) -> None:
 # --- Feeding the model -----------------------------------------------------------------------------------
 # Two tables, written to S3 as Parquet by recommender.tasks.export_events and read by ml.data; load_shop reads
 # CSV files with the same columns. A shopper is an opaque key that "forget me" replaces.
+
 
 class EventRow(TypedDict):
     """One line of the events table. ``time`` is UTC: timestamp[us, tz=UTC] in Parquet, ISO 8601 in CSV."""
