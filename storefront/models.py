@@ -1,0 +1,178 @@
+"""What the shop sells, what lies in carts and what was ordered. Money is whole cents, never a float."""
+
+import secrets
+from collections.abc import Iterable
+from typing import Self
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+
+from ml.contract import MAX_TEXT
+
+# Ids stand in addresses, /product/<product_id>/, so they hold what an address holds unescaped.
+is_product_id = RegexValidator(r"\A[A-Za-z0-9._~-]+\Z", "An id is made of letters, digits and . _ ~ - only.")
+MAX_QUANTITY = 20  # of one product in one cart: a shopper's household, not a wholesaler's van
+
+
+class ProductQuerySet(models.QuerySet["Product"]):
+    def visible(self) -> Self:
+        return self.filter(hidden=False)
+
+    def in_stock(self) -> Self:
+        return self.filter(stock__gt=0)
+
+    def in_category(self, department: str, category: str = "") -> Self:
+        """Of one department, or of one category in it: two departments may each have a category of one name."""
+        found = self.filter(department=department)
+        return found.filter(category=category) if category else found
+
+    def in_order(self, ids: Iterable[str]) -> "list[Product]":
+        """The products of these ids, in the order of the ids, in one query. Ids that nothing bears are skipped."""
+        wanted = list(dict.fromkeys(ids))
+        if not wanted:
+            return []
+        found = {product.product_id: product for product in self.filter(product_id__in=wanted)}
+        return [found[product_id] for product_id in wanted if product_id in found]
+
+
+class Product(models.Model):
+    product_id = models.CharField(max_length=MAX_TEXT, primary_key=True, validators=[is_product_id])
+    name = models.CharField(max_length=200)
+    department = models.CharField(max_length=MAX_TEXT)
+    category = models.CharField(max_length=MAX_TEXT)
+    type = models.CharField(max_length=MAX_TEXT, blank=True)
+    brand = models.CharField(max_length=MAX_TEXT, blank=True)
+    size = models.CharField(max_length=MAX_TEXT, blank=True)
+    price_cents = models.PositiveIntegerField()
+    stock = models.PositiveIntegerField(default=0)
+    hidden = models.BooleanField(default=False)  # a product that was once sold is hidden, never deleted
+    popularity = models.PositiveIntegerField(default=0)  # units sold, for the sort order only
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(price_cents__gte=0), name="product_price_not_negative"),
+            # The last guard against selling what is not there; checkout's conditional update is the first.
+            models.CheckConstraint(condition=Q(stock__gte=0), name="product_stock_not_negative"),
+        )
+        # A listing is one department or category of the visible products in the default order.
+        indexes = (
+            models.Index(fields=["-popularity", "product_id"], condition=Q(hidden=False), name="product_popular"),
+            models.Index(
+                fields=["department", "category", "-popularity", "product_id"],
+                condition=Q(hidden=False),
+                name="product_in_category",
+            ),
+            models.Index(
+                fields=["department", "-popularity", "product_id"],
+                condition=Q(hidden=False),
+                name="product_in_department",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("product", args=[self.product_id])
+
+    @property
+    def can_be_bought(self) -> bool:
+        return self.stock > 0 and not self.hidden
+
+
+class Cart(models.Model):
+    """A visitor's cart is known by its id in their signed session cookie, a signed-in shopper's by ``user``."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="cart")
+    updated = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"cart {self.pk}"
+
+
+class CartLine(models.Model):
+    cart = models.ForeignKey(Cart, on_delete=models.CASCADE, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="+")
+    quantity = models.PositiveSmallIntegerField(default=1)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["cart", "product"], name="one_line_for_a_product_in_a_cart"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY), name="cart_quantity_in_bounds"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.product_id}"
+
+
+def new_number() -> str:
+    """An order's public number. A guest has nothing else to show for an order, so it must not be guessable."""
+    return secrets.token_hex(10).upper()
+
+
+class Order(models.Model):
+    class Status(models.TextChoices):
+        PLACED = "placed", "Placed"
+        SENT = "sent", "On its way"
+
+    number = models.CharField(max_length=20, unique=True, default=new_number, editable=False)
+    key = models.CharField(max_length=64, unique=True)  # of the checkout form: the same form twice is one order
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="orders")
+    name = models.CharField(max_length=120)
+    address = models.CharField(max_length=300)
+    email = models.EmailField(blank=True)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.PLACED)
+    total_cents = models.PositiveIntegerField()
+    placed = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = (models.Index(fields=["user", "-placed"], name="orders_of_a_user"),)
+
+    def __str__(self) -> str:
+        return self.number
+
+    def get_absolute_url(self) -> str:
+        return reverse("order", args=[self.number])
+
+
+class OrderLine(models.Model):
+    """Name and price are those of the moment of sale: a later change to the product does not rewrite a receipt."""
+
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=200)
+    price_cents = models.PositiveIntegerField()
+    quantity = models.PositiveSmallIntegerField()
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(quantity__gte=1), name="order_quantity_positive"),)
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.name}"
+
+    @property
+    def total_cents(self) -> int:
+        return self.price_cents * self.quantity
+
+
+class Account(models.Model):
+    """What the shop knows of a user beyond their sign-in. ``shopper_id`` is recommender's, null without consent."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="account")
+    shopper_id = models.BigIntegerField(null=True, unique=True)
+    is_demo = models.BooleanField(default=False)
+    household = models.CharField(max_length=120, blank=True)  # a demo shopper's label
+
+    class Meta:
+        indexes = (models.Index(fields=["id"], condition=Q(is_demo=True), name="demo_accounts"),)
+
+    def __str__(self) -> str:
+        return self.household or str(self.user)
