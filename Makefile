@@ -1,0 +1,33 @@
+# Every target installs what it needs into .venv first; when that is done already, it takes milliseconds.
+PYTHON ?= python3
+DEMO = $(PYTHON) deploy/local/bootstrap.py demo
+DEV = $(PYTHON) deploy/local/bootstrap.py dev
+SETS = web model demo dev
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint loadtest lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+
+demo:  ## the whole of Aisle on this machine, at http://localhost:8000 (PORT=… for another)
+	@$(DEMO) -m deploy.local demo
+
+test:  ## every test
+	@$(DEV) -m pytest
+
+lint:  ## style, types, boundaries, and migrations that somebody forgot
+	@$(DEV)
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/mypy storefront recommender ml loadtests deploy && .venv/bin/lint-imports
+	.venv/bin/python manage.py makemigrations --check --dry-run
+
+loadtest:  ## thirty seconds of shoppers against the running demo
+	@$(DEV) -m deploy.local env --run .venv/bin/python -m loadtests
+
+lock:  ## compile pyproject.toml's dependency groups into requirements/, with hashes
+	@$(DEV)
+	@for set in $(SETS); do .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --group $$set --custom-compile-command "make lock" -o requirements/$$set.txt || exit 1; done
+
+clean:  ## forget the demo's database, objects, registry and logs; .venv stays
+	@$(or $(wildcard .venv/bin/python),$(PYTHON)) -m deploy.local clean
