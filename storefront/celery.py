@@ -60,7 +60,7 @@ app.conf.update(
             "schedule": 600.0,
             "options": {"expires": 600},
         },
-        "export_events": {"task": "recommender.tasks.export_events", "schedule": crontab(hour=3, minute=0)},
+        "export": {"task": "recommender.tasks.export_events", "schedule": crontab(hour=3, minute=0)},
     },
 )
 app.autodiscover_tasks(["recommender"])

@@ -50,7 +50,8 @@ else:
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if LOCAL else [])
 if not ALLOWED_HOSTS:
     raise ImproperlyConfigured(
-        "The environment variable ALLOWED_HOSTS is not set: name the shop's host, such as ALLOWED_HOSTS=shop.example.com"
+        "The environment variable ALLOWED_HOSTS is not set: name the shop's host, for instance "
+        "ALLOWED_HOSTS=shop.example.com"
     )
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
