@@ -1,0 +1,248 @@
+"""The control plane: moto over HTTP, with what moto lacks or only pretends.
+
+moto answers for S3, CloudWatch, the model registry and the rest. Its SageMaker says "Completed" and "InService" at
+once; the operations below start real jobs and real endpoints instead, refuse what SageMaker refuses, and keep what moto
+drops.
+"""
+
+import copy
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from moto.core.responses import ActionResult, EmptyResult
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.sagemaker import urls
+from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException
+from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig
+from moto.sagemaker.responses import SageMakerResponse
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from deploy.local.endpoints import IN_PROGRESS, Endpoints, shown_capture, summarise
+from deploy.local.jobs import Jobs
+from deploy.local.runtime import SAID, SERVER
+from deploy.local.storage import Storage
+
+StartResponse = Callable[..., Any]
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+log = logging.getLogger("deploy.local")
+
+
+class SageMaker(SageMakerResponse):
+    """SageMaker's operations. moto makes an instance for each request, so what they share hangs on the class."""
+
+    jobs: ClassVar[Jobs]
+    endpoints: ClassVar[Endpoints]
+
+    # Training
+
+    def create_training_job(self) -> ActionResult:
+        name = self._get_param("TrainingJobName")
+        if name in self.sagemaker_backend.training_jobs:
+            raise ResourceInUseException(
+                f"Training job names must be unique within an AWS account and region, and {name} exists"
+            )
+        algorithm = copy.deepcopy(
+            dict(self._get_param("AlgorithmSpecification"))
+        )  # moto puts metrics of its own into it
+        result = super().create_training_job()
+        job: Any = self.sagemaker_backend.training_jobs[name]
+        job.algorithm_specification = algorithm
+        job.environment = dict(self._get_param("Environment") or {})
+        self.jobs.start(self.region, job)
+        return result
+
+    def stop_training_job(self) -> ActionResult:
+        name = self._get_param("TrainingJobName")
+        job = self.sagemaker_backend.training_jobs.get(name)
+        if job is None:
+            raise AWSValidationException("Requested resource not found.")
+        if job.training_job_status != "InProgress":
+            raise AWSValidationException(
+                f"The request was rejected because the training job is in status {job.training_job_status}."
+            )
+        self.jobs.stop(self.region, name)
+        return EmptyResult()
+
+    # Models and the registry
+
+    def create_model(self) -> ActionResult:
+        name = self._get_param("ModelName")
+        if name in self.sagemaker_backend._models:
+            raise AWSValidationException(
+                f'Cannot create already existing model "{self.sagemaker_backend._models[name].arn}".'
+            )
+        result = super().create_model()
+        self.sagemaker_backend._models[name].enable_network_isolation = self._get_param("EnableNetworkIsolation", False)
+        return result
+
+    def create_model_package_group(self) -> ActionResult:
+        name = self._get_param("ModelPackageGroupName")
+        if name in self.sagemaker_backend.model_package_groups:
+            raise AWSValidationException(f"Model Package Group already exists: {name}")
+        return super().create_model_package_group()
+
+    def update_model_package(self) -> ActionResult:
+        """Keeps what the request does not name; moto would empty it."""
+        package = self.sagemaker_backend.describe_model_package(self._get_param("ModelPackageArn"))
+        before = copy.copy(vars(package))
+        result = super().update_model_package()
+        if self._get_param("ModelApprovalStatus") is None:
+            package.model_approval_status = before["model_approval_status"]
+        if self._get_param("ApprovalDescription") is None:
+            package.approval_description = before["approval_description"]
+        package.customer_metadata_properties = {
+            name: value
+            for name, value in {
+                **(before["customer_metadata_properties"] or {}),
+                **(self._get_param("CustomerMetadataProperties") or {}),
+            }.items()
+            if name not in (self._get_param("CustomerMetadataPropertiesToRemove") or [])
+        }
+        return result
+
+    # Endpoints
+
+    def create_endpoint_config(self) -> ActionResult:
+        name = self._get_param("EndpointConfigName")
+        if name in self.sagemaker_backend.endpoint_configs:
+            found = self.sagemaker_backend.endpoint_configs[name].endpoint_config_arn
+            raise AWSValidationException(f'Cannot create already existing endpoint configuration "{found}".')
+        for variant in self._get_param("ProductionVariants"):
+            if "ModelName" not in variant:
+                raise AWSValidationException("the local cloud needs a ModelName in each production variant")
+        if self._get_param("ShadowProductionVariants"):
+            raise AWSValidationException("the local cloud has no shadow variants")
+        return super().create_endpoint_config()
+
+    def create_endpoint(self) -> ActionResult:
+        name = self._get_param("EndpointName")
+        if name in self.sagemaker_backend.endpoints:
+            raise AWSValidationException(
+                f'Cannot create already existing endpoint "{self.sagemaker_backend.endpoints[name].arn}".'
+            )
+        config = self._config()
+        endpoint = self.sagemaker_backend.create_endpoint(name, config.endpoint_config_name, self._get_param("Tags"))
+        endpoint.production_variants = summarise(config)
+        endpoint.data_capture_config = shown_capture(config.data_capture_config)  # type: ignore[assignment]
+        self.endpoints.deploy(self.region, endpoint, config.endpoint_config_name, "Creating")
+        return ActionResult({"EndpointArn": endpoint.arn})
+
+    def update_endpoint(self) -> ActionResult:
+        endpoint = self._endpoint()
+        if endpoint.endpoint_status != "InService":
+            state = "in-progress" if endpoint.endpoint_status in IN_PROGRESS else endpoint.endpoint_status
+            raise AWSValidationException(f'Cannot update {state} endpoint "{endpoint.arn}".')
+        self.endpoints.deploy(self.region, endpoint, self._config().endpoint_config_name, "Updating")
+        return ActionResult({"EndpointArn": endpoint.arn})
+
+    def update_endpoint_weights_and_capacities(self) -> ActionResult:
+        """Keeps the weight or the count that the request does not name; moto would empty it."""
+        endpoint = self._endpoint()
+        before = copy.deepcopy(endpoint.production_variants)
+        result = super().update_endpoint_weights_and_capacities()
+        for variant, old in zip(endpoint.production_variants, before, strict=True):
+            variant.update({field: old[field] for field in old if variant.get(field) is None})
+        return result
+
+    def delete_endpoint(self) -> ActionResult:
+        self._endpoint()
+        result = super().delete_endpoint()
+        self.endpoints.remove(self.region, self._get_param("EndpointName"))
+        return result
+
+    def _endpoint(self) -> FakeEndpoint:
+        name = self._get_param("EndpointName")
+        self.sagemaker_backend.describe_endpoint(name)  # raises SageMaker's error if there is none
+        return self.sagemaker_backend.endpoints[name]
+
+    def _config(self) -> FakeEndpointConfig:
+        name = self._get_param("EndpointConfigName")
+        self.sagemaker_backend.describe_endpoint_config(name)
+        return self.sagemaker_backend.endpoint_configs[name]
+
+
+class Handler(MotoRequestHandler):
+    """Says what it is, and writes no line for each request."""
+
+    def version_string(self) -> str:
+        return SERVER
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+class Control:
+    """The server: it listens on ``listener`` from ``start`` to ``close``."""
+
+    def __init__(
+        self, jobs: Jobs, endpoints: Endpoints, objects: Storage, keep: Callable[[], None], listener: socket.socket
+    ) -> None:
+        SageMaker.jobs, SageMaker.endpoints = jobs, endpoints
+        urls.url_paths["{0}/$"] = SageMaker.dispatch
+        # moto knows 66 instance types of years ago; which ones exist is for AWS to say.
+        FakeEndpointConfig.validate_instance_type = lambda self, instance_type: None  # type: ignore[method-assign]
+        host, port = listener.getsockname()
+        application = kept(DomainDispatcherApplication(create_backend_app), objects, keep)
+        self._server: BaseWSGIServer = make_server(
+            host, port, application, threaded=True, request_handler=Handler, fd=listener.fileno()
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="control", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+
+
+def kept(application: Application, objects: Storage, keep: Callable[[], None]) -> Application:
+    """moto, with every change on disk before it is confirmed, and clear words where moto would break off."""
+
+    def serve(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        started: list[Any] = []
+
+        def remember(*arguments: Any) -> None:
+            started[:] = arguments[:2]
+
+        if not _changes(environ):
+            body = _ask(application, environ, remember)
+        else:
+            with objects.writing:
+                body = _ask(application, environ, remember)
+                try:
+                    keep()
+                except OSError as error:
+                    log.error("the local cloud cannot keep its state: %s", error)
+                    body = _refuse(remember, "507 Insufficient Storage", "InsufficientStorage", str(error))
+        status, headers = started
+        start_response(status, [*headers, ("X-Local-Cloud", SAID["X-Local-Cloud"])])
+        return body
+
+    return serve
+
+
+def _changes(environ: dict[str, Any]) -> bool:
+    """Whether a request may change what is kept: any S3 write, any SageMaker call that does not merely read."""
+    action = environ.get("HTTP_X_AMZ_TARGET", "")
+    if action:
+        return action.startswith("SageMaker.") and not action.startswith(("SageMaker.Describe", "SageMaker.List"))
+    return environ["REQUEST_METHOD"] in {"PUT", "POST", "DELETE"}
+
+
+def _ask(application: Application, environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+    try:
+        return list(application(environ, start_response))
+    except NotImplementedError as error:
+        return _refuse(start_response, "501 Not Implemented", "NotImplemented", f"not in the local cloud: {error}")
+
+
+def _refuse(start_response: StartResponse, status: str, code: str, message: str) -> list[bytes]:
+    body = json.dumps({"__type": code, "message": message}).encode()
+    start_response(status, [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", code)])
+    return [body]

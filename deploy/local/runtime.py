@@ -1,0 +1,260 @@
+"""The data plane: SageMaker Runtime's InvokeEndpoint on keep-alive connections, in a thread of its own.
+
+It stands in for ``runtime.sagemaker.<region>.amazonaws.com``: same path, headers and errors, so that unmodified boto3
+raises the classes it would raise in production. Signatures must be there but are not verified.
+"""
+
+import asyncio
+import datetime
+import json
+import logging
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import Future
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import web
+from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
+
+from deploy.local import faults
+from deploy.local.capture import Call, Capture
+from deploy.local.endpoints import Endpoints, Live, Variant
+from deploy.local.faults import BadFault
+from deploy.local.metrics import Metrics
+
+SERVER = "Aisle local cloud (a stand-in for AWS)"
+FAULTS_PATH = "/local-cloud/faults"
+INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
+CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/,]+/\d{8}/([^/,]+)/sagemaker/aws4_request")
+MOST_BYTES = 25 * 1024 * 1024  # a real-time endpoint's payload
+MODEL_SECONDS = 60.0
+SILENT_SECONDS = 900.0  # longer than any client waits
+FLUSH_SECONDS = 5.0
+VARIANT_HEADER = "x-Amzn-Invoked-Production-Variant"
+ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
+SAID = {"Server": SERVER, "X-Local-Cloud": "stand-in"}
+
+log = logging.getLogger("deploy.local")
+
+
+class Runtime:
+    """The server: ``start`` returns when it listens, ``close`` when it is gone and everything is flushed."""
+
+    def __init__(self, endpoints: Endpoints, capture: Capture, metrics: Metrics, listener: socket.socket) -> None:
+        self._endpoints = endpoints
+        self._capture = capture
+        self._metrics = metrics
+        self._listener = listener
+        self._faults = faults.NONE
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
+        self._ready: Future[None] = Future()
+        self._end = asyncio.Event()
+        self._session: aiohttp.ClientSession
+
+    def start(self) -> None:
+        self._thread.start()
+        self._ready.result()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        except Exception as error:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0, use_dns_cache=False)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=MODEL_SECONDS, sock_connect=2.0),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+        )
+        runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None, keepalive_timeout=3_600.0), shutdown_timeout=1.0
+        )
+        await runner.setup()
+        await web.SockSite(runner, self._listener).start()
+        self._ready.set_result(None)
+        while not self._end.is_set():
+            try:
+                await asyncio.wait_for(self._end.wait(), FLUSH_SECONDS)
+            except TimeoutError:
+                await self._flush()
+        await runner.cleanup()
+        await self._session.close()
+        await self._flush()
+
+    async def _flush(self) -> None:
+        self._metrics.flush()
+        await asyncio.to_thread(self._capture.flush)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        match = INVOCATIONS.fullmatch(request.path)
+        if match and request.method == "POST":
+            return await self._invoke(request, match[1])
+        if request.path == FAULTS_PATH:
+            return await self._faulty(request)
+        return _error(
+            404, "UnknownOperationException", f"{request.method} {request.path} is nothing of the local cloud"
+        )
+
+    async def _faulty(self, request: web.BaseRequest) -> web.Response:
+        """Show the faults, or replace them."""
+        if request.method == "POST":
+            try:
+                self._faults = faults.parse(await request.read())
+            except BadFault as bad:
+                return _json(400, {"error": str(bad), "field": str(bad).partition(":")[0]})
+            log.info("faults: %s", self._faults)
+        return _json(200, self._faults.shown())
+
+    async def _invoke(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
+        started = time.perf_counter()
+        body = await request.read() if (request.content_length or 0) <= MOST_BYTES else None
+        delayed = await self._suffer(request)
+        signed = CREDENTIAL.match(request.headers.get("Authorization", ""))
+        if signed is None:
+            return _error(403, "MissingAuthenticationToken", "Missing Authentication Token")
+        if body is None:
+            return _error(413, "413", f"HTTP content length exceeded {MOST_BYTES} bytes.")
+        befallen = self._faults.draw()
+        if befallen == "throttle":
+            return _error(400, "ThrottlingException", "Rate exceeded", member="message")
+        if befallen == "error":
+            return _error(
+                503, "ServiceUnavailable", "The service is currently unavailable (a fault of the local cloud)."
+            )
+        live = self._endpoints.live(signed[1], name)
+        if live is None:
+            return _error(400, "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+        target = request.headers.get("X-Amzn-SageMaker-Target-Variant")
+        variant = live.choose(target)
+        if variant is None:
+            return _error(400, "ValidationError", f"Variant {target} not found in endpoint {name}.")
+        if befallen == "nonsense":
+            return _answer(variant, b"<html>nonsense, a fault of the local cloud</html>", {"Content-Type": "text/html"})
+        return await self._ask(request, body, live, variant, started + delayed, broken=befallen == "model_error")
+
+    async def _suffer(self, request: web.BaseRequest) -> float:
+        """Let the call wait as long as the line makes it. Returns the seconds."""
+        if self._faults.outage == "reset":
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("an outage was asked for")
+        delay = SILENT_SECONDS if self._faults.outage == "silent" else self._faults.delay()
+        if delay:
+            await asyncio.sleep(delay)
+        return delay
+
+    async def _ask(
+        self, request: web.BaseRequest, body: bytes, live: Live, variant: Variant, started: float, *, broken: bool
+    ) -> web.StreamResponse:
+        """Pass the call to the variant's container and its answer back."""
+        asked = time.perf_counter()
+        status, headers, content = (
+            (500, {}, b"a fault of the local cloud") if broken else await self._post(request, body, variant)
+        )
+        answered = time.perf_counter()
+        if 200 <= status < 300:
+            response: web.StreamResponse = _answer(variant, content, headers)
+            if self._capture.wants(live.capture):
+                self._capture.add(_call(request, body, live, variant, headers, content))
+        else:
+            response = _model_error(status, content, live)
+        self._metrics.add(
+            live.region, live.name, variant.name, status=status, model_seconds=answered - asked,
+            overhead_seconds=max(0.0, asked - started + time.perf_counter() - answered),
+        )  # fmt: skip
+        return response
+
+    async def _post(
+        self, request: web.BaseRequest, body: bytes, variant: Variant
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """The container's status, headers and body; status 0 if it did not answer."""
+        url = f"http://127.0.0.1:{variant.server.port}/invocations"
+        passed = {
+            name: request.headers[name]
+            for name in ("Content-Type", "Accept", ATTRIBUTES_HEADER)
+            if name in request.headers
+        }
+        variant.server.calls += 1
+        try:
+            for attempt in (1, 2):
+                try:
+                    async with self._session.post(url, data=body, headers=passed) as response:
+                        return response.status, response.headers, await response.read()
+                except aiohttp.ServerDisconnectedError:
+                    if attempt == 2:  # the first may have met a kept connection that the container had closed
+                        raise
+            raise AssertionError("unreachable")
+        except TimeoutError:
+            return 0, {}, b"Your invocation timed out while waiting for a response from container primary."
+        except (aiohttp.ClientError, OSError) as error:
+            return 0, {}, f"The container primary did not answer: {error}".encode()
+        finally:
+            variant.server.calls -= 1
+
+
+def _call(
+    request: web.BaseRequest, body: bytes, live: Live, variant: Variant, headers: Mapping[str, str], content: bytes
+) -> Call:
+    return Call(
+        endpoint=live.name,
+        variant=variant.name,
+        settings=live.capture,
+        time=datetime.datetime.now(datetime.UTC),
+        inference_id=request.headers.get("X-Amzn-SageMaker-Inference-Id"),
+        request=body,
+        request_type=request.headers.get("Content-Type", ""),
+        response=content,
+        response_type=headers.get("Content-Type", ""),
+    )
+
+
+def _answer(variant: Variant, content: bytes, headers: Mapping[str, str]) -> web.Response:
+    shown = {**SAID, VARIANT_HEADER: variant.name, "x-amzn-RequestId": str(uuid.uuid4())}
+    for name in ("Content-Type", ATTRIBUTES_HEADER):
+        if name in headers:
+            shown[name] = headers[name]
+    return web.Response(body=content, headers=shown)
+
+
+def _model_error(status: int, content: bytes, live: Live) -> web.Response:
+    side = "client" if 400 <= status < 500 else "server"
+    text = content.decode(errors="replace")[:4_096]
+    stream = f"arn:aws:logs:{live.region}:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{live.name}"
+    return _error(
+        424, "ModelError", f'Received {side} error ({status}) from primary with message "{text}".',
+        OriginalStatusCode=status, OriginalMessage=text, LogStreamArn=stream,
+    )  # fmt: skip
+
+
+def _error(status: int, code: str, message: str, *, member: str = "Message", **members: object) -> web.Response:
+    return _json(
+        status, {member: message, **members}, {"x-amzn-ErrorType": code, "x-amzn-RequestId": str(uuid.uuid4())}
+    )
+
+
+def _json(status: int, content: object, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(
+        status=HTTPStatus(status),
+        body=json.dumps(content).encode(),
+        content_type="application/json",
+        headers={**SAID, **(headers or {})},
+    )
