@@ -1,0 +1,168 @@
+"""What the on-prem half remembers: shoppers who consented, and what they did."""
+
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.utils import timezone
+
+from ml import contract
+
+
+class Kind(models.TextChoices):
+    VIEW = "view"
+    CART = "cart"
+    PURCHASE = "purchase"
+    DISMISS = "dismiss"
+    RESTORE = "restore"  # a dismissal taken back; a row of its own, so that a history's newest id only ever grows
+    IMPRESSION = "impression"
+    CLICK = "click"
+
+
+# The kinds that change what a shopper should be recommended. The model knows all of them but `restore`.
+HISTORY_KINDS: frozenset[str] = contract.KINDS | {Kind.RESTORE.value}
+
+
+class Shopper(models.Model):
+    """Somebody who lets the shop remember. A household, an account or a browser: the shop decides."""
+
+    # What exports call this shopper. Opaque, and replaced by "forget me", so old exports point at nobody.
+    export_key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    # Grows when this shopper's past is withdrawn; what was computed under an older one must not be shown.
+    generation = models.PositiveIntegerField(default=0)
+    consents = models.BooleanField(default=False)
+    created = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"shopper {self.pk}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """``count`` events of one kind on one product; ``time`` is that of the latest."""
+
+    product_id: str
+    kind: str
+    time: datetime
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    bought: frozenset[str]
+    dismissed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A shopper's folded past, newest first, and the id of its newest event (0 where there is none)."""
+
+    known: tuple[Known, ...] = ()
+    newest: int = 0
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def that_change_histories(self) -> Self:
+        return self.filter(kind__in=HISTORY_KINDS)
+
+    def histories(self, shopper_ids: Collection[int]) -> dict[int, History]:
+        """The folded histories of many shoppers in one query; who has no events is not in the answer."""
+        rows = (
+            self.that_change_histories()
+            .filter(shopper_id__in=shopper_ids)
+            .order_by()
+            .values_list("shopper_id", "product_id", "kind")
+            .annotate(latest=models.Max("time"), count=models.Count("pk"), newest=models.Max("pk"))
+        )
+        known: dict[int, list[Known]] = {}
+        newest: dict[int, int] = {}
+        for shopper_id, product_id, kind, latest, count, event_id in rows.iterator(chunk_size=10_000):
+            newest[shopper_id] = max(newest.get(shopper_id, 0), event_id)
+            of_shopper = known.setdefault(shopper_id, [])
+            if kind in contract.KINDS:
+                of_shopper.append(Known(product_id, kind, latest, count))
+        for of_shopper in known.values():
+            of_shopper.sort(key=lambda item: item.time, reverse=True)
+        return {shopper_id: History(tuple(items), newest[shopper_id]) for shopper_id, items in known.items()}
+
+    def taken(self, shopper_id: int, product_ids: Collection[str]) -> Taken:
+        """Which of these products the shopper has bought or dismissed."""
+        rows = set(
+            self.filter(
+                shopper_id=shopper_id, kind__in=[Kind.PURCHASE, Kind.DISMISS], product_id__in=product_ids
+            ).values_list("product_id", "kind")
+        )
+        return Taken(
+            bought=frozenset(product_id for product_id, kind in rows if kind == Kind.PURCHASE),
+            dismissed=frozenset(product_id for product_id, kind in rows if kind == Kind.DISMISS),
+        )
+
+    def newest(self, after: datetime, until: datetime) -> dict[int, int]:
+        """The id of the newest event of each consenting shopper whose history changed in this span of time."""
+        rows = (
+            self.that_change_histories()
+            .filter(time__gt=after, time__lte=until, shopper__consents=True)
+            .order_by()
+            .values_list("shopper_id")
+            .annotate(newest=models.Max("pk"))
+        )
+        return dict(rows)
+
+
+class Event(models.Model):
+    """One thing a shopper did with one product."""
+
+    # No index of its own: the first one below begins with the shopper.
+    shopper = models.ForeignKey(Shopper, on_delete=models.CASCADE, db_index=False, related_name="events")
+    product_id = models.CharField(max_length=contract.MAX_TEXT)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    quantity = models.PositiveIntegerField(default=1)
+    basket = models.CharField(max_length=128, blank=True, db_default="")  # basket or session
+    time = models.DateTimeField(default=timezone.now)
+    # Given by whoever reports the event, so that a repeated report is one event.
+    key = models.CharField(max_length=64, null=True, blank=True)
+    # What the shopper was shown when it happened: joins an impression or click with the prediction behind it.
+    slate_id = models.CharField(max_length=contract.MAX_TEXT, blank=True, db_default="")
+    model_version = models.CharField(max_length=contract.MAX_TEXT, blank=True, db_default="")
+    arm = models.CharField(max_length=63, blank=True, db_default="")  # as long as a SageMaker variant's name
+    position = models.PositiveSmallIntegerField(null=True, blank=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        indexes = (
+            # A history, what was taken, and a shopper's newest event, each from the index alone.
+            models.Index(fields=["shopper", "kind", "product_id", "time"], name="event_history"),
+            # The sweep: who did something lately.
+            models.Index(fields=["time"], name="event_time"),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                fields=["shopper", "key"], condition=models.Q(key__isnull=False), name="event_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.product_id}"
+
+
+class OwedPurge(models.Model):
+    """A withdrawal that Redis has not heard of yet, because it was away: the sweep settles it.
+
+    Not a foreign key, since the shopper may be gone by then.
+    """
+
+    shopper_id = models.BigIntegerField(primary_key=True)
+    generation = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"purge of shopper {self.shopper_id}"
+
+
+def generations(shopper_ids: Collection[int]) -> Mapping[int, tuple[int, bool]]:
+    """Each shopper's generation and consent; who is unknown is not in the answer."""
+    rows = Shopper.objects.filter(pk__in=shopper_ids).values_list("pk", "generation", "consents")
+    return {shopper_id: (generation, consents) for shopper_id, generation, consents in rows}

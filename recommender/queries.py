@@ -1,0 +1,95 @@
+"""From keys to what the model is asked: histories folded, cut and aged; never whose they are."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from ml import contract
+from recommender import experiments, keys
+from recommender.models import Event, History, generations
+
+# Measured on the grocery data: households have some 600 lines a year, folded to fewer; the tail beyond this is old
+# and decayed. 300 entries are 22 kB, so a full batch stays far below the contract's bytes.
+MAX_HISTORY = min(300, contract.MAX_HISTORY)
+# More than a panel shows, because the shop hides what became untrue: sold out, in the cart, bought, dismissed.
+LONG, SHORT = 48, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A key and its query; None where nothing is to be asked and an empty slate is the answer."""
+
+    key: str
+    query: contract.Query | None
+    event: int = 0
+    generation: int = 0
+    arm: str = ""
+
+
+def build(wanted: Sequence[str], now: datetime) -> list[Wanted]:
+    """Queries for these keys, with the histories of all their shoppers read at once. Skips what is not a key."""
+    parsed = []
+    for key in wanted:
+        try:
+            parsed.append((key, *keys.parse(key)))
+        except ValueError:
+            continue
+    shopper_ids = [int(content) for _, family, content in parsed if family == "shopper"]
+    # Generations first: who withdraws between the two reads has the newer one, and this drain's answer is refused.
+    of_shopper = generations(shopper_ids)
+    histories = Event.objects.histories([pk for pk, (_, consents) in of_shopper.items() if consents])
+    built = []
+    for key, family, content in parsed:
+        if family == "shopper":
+            shopper_id = int(content)
+            generation, _ = of_shopper.get(shopper_id, (0, False))
+            built.append(_of_shopper(key, shopper_id, histories.get(shopper_id, History()), generation, now))
+        else:
+            built.append(Wanted(key, _anonymous(family, content)))
+    return built
+
+
+def _of_shopper(key: str, shopper_id: int, history: History, generation: int, now: datetime) -> Wanted:
+    if not history.known:
+        return Wanted(key, None, history.newest, generation)
+    dismissed = [item.product_id for item in history.known if item.kind == "dismiss"][: contract.MAX_EXCLUDE]
+    query = _query(
+        [
+            contract.HistoryItem(
+                product_id=item.product_id,
+                kind=cast(contract.Kind, item.kind),
+                age=min(max((now - item.time).total_seconds(), 0.0), contract.MAX_AGE),
+                count=min(item.count, contract.MAX_COUNT),
+            )
+            for item in history.known[:MAX_HISTORY]
+        ],
+        contract.SlateQuery(name="for_you", limit=LONG, exclude=dismissed),
+        contract.SlateQuery(name="again", limit=LONG, exclude=dismissed),
+    )
+    return Wanted(key, query, history.newest, generation, experiments.arm(shopper_id))
+
+
+def _anonymous(family: keys.Family, content: str) -> contract.Query | None:
+    if family == "popular":
+        popular = contract.SlateQuery(name="popular", limit=LONG)
+        if content:
+            popular["category"] = content
+        return _query([], popular) if len(content) <= contract.MAX_TEXT else None
+    if family == "cart":
+        return _query(_just_now("cart", keys.in_cart(content)), contract.SlateQuery(name="complete", limit=SHORT))
+    return _query(
+        _just_now("view", [content]),
+        contract.SlateQuery(name="for_you", limit=LONG),
+        contract.SlateQuery(name="together", limit=SHORT),
+        contract.SlateQuery(name="similar", limit=SHORT),
+    )
+
+
+def _just_now(kind: contract.Kind, product_ids: Sequence[str]) -> list[contract.HistoryItem]:
+    return [contract.HistoryItem(product_id=one, kind=kind, age=0.0, count=1) for one in product_ids if one]
+
+
+def _query(history: list[contract.HistoryItem], *slates: contract.SlateQuery) -> contract.Query:
+    return contract.Query(slate_id=secrets.token_urlsafe(12), history=history, slates=list(slates))

@@ -1,0 +1,167 @@
+"""READ DOOR: what to show. One Redis round trip for a page, never AWS, and always an answer.
+
+``for_you`` is the first of these that has something: the shopper's own slate (fresh, or stale while a new one is
+made), what goes with what was last looked at, what sells in the category, what sells, and what this process
+remembers of that for when Redis is away.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from recommender import cache, keys, tasks
+from recommender.models import Event
+
+__all__ = ["Item", "Slate", "for_page", "version", "warm"]
+
+logger = logging.getLogger(__name__)
+
+# The model is a linear map of the history, so the slate of several views is the sum of their slates, each weighed
+# by its recency; only what lies beyond the end of each list is lost. Halving is steeper than the model's own decay
+# (which sees no difference between two minutes and four) because here the last look is the best guess.
+VIEW_WEIGHTS = (1.0, 0.5, 0.25)
+MOST_REMEMBERED = 1_000  # categories
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    product_id: str
+    score: float
+    because: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """``source`` is the tier that gave it: fresh, stale, viewed, category, popular or none. No items, no panel."""
+
+    name: str
+    items: tuple[Item, ...] = ()
+    source: str = "none"
+    slate_id: str = ""
+    model_version: str = ""
+    arm: str = ""
+
+
+_remembered: dict[str, cache.Body] = {}
+
+
+def for_page(
+    *,
+    shopper_id: int | None = None,
+    viewed: Sequence[str] = (),
+    product_id: str | None = None,
+    cart: Collection[str] = (),
+    category: str | None = None,
+    names: Collection[str],
+) -> dict[str, Slate]:
+    """Every slate that a page needs. Never raises for what is down; what is missing is asked for and comes later."""
+    own = keys.shopper(shopper_id) if shopper_id is not None else None
+    looked_at = {one: keys.product(one) for one in viewed[: len(VIEW_WEIGHTS)]}
+    product = keys.product(product_id) if product_id else None
+    in_category = keys.popular(category) if category else None
+    needed: dict[str, list[str | None]] = {
+        "for_you": [own, *looked_at.values(), in_category, keys.popular()],
+        "again": [own],
+        "together": [product],
+        "similar": [product],
+        "complete": [keys.cart(cart) if cart else None],
+        "popular": [in_category, keys.popular()],
+    }
+    bodies = _read({key for name in names for key in needed[name] if key})
+
+    def popular(name: str) -> Slate:
+        of_category = _slate(name, bodies.get(in_category or ""), "popular", "category")
+        return of_category if of_category.items else _slate(name, bodies.get(keys.popular()), "popular", "popular")
+
+    page: dict[str, Slate] = {}
+    for name in names:
+        if name == "popular":
+            page[name] = popular(name)
+            continue
+        page[name] = _slate(name, bodies.get(needed[name][0] or ""))
+        if name == "for_you":
+            if not page[name].items:
+                page[name] = _viewed(looked_at, bodies)
+            if not page[name].items:
+                page[name] = popular(name)
+            page[name] = _without_taken(page[name], shopper_id)
+    return page
+
+
+def version(shopper_id: int | None, viewed: Sequence[str] = (), category: str | None = None) -> str:
+    """The slate_id of what ``for_you`` would show now, "" for nothing: a panel polls it and swaps when it changes."""
+    return for_page(shopper_id=shopper_id, viewed=viewed, category=category, names={"for_you"})["for_you"].slate_id
+
+
+def warm(product_ids: Iterable[str]) -> None:
+    """Ask for the slates of these products and of what sells, behind whatever shoppers wait for."""
+    tasks.request_refresh([keys.popular()], later=True)
+    wanted = map(keys.product, product_ids)
+    while some := list(islice(wanted, 1000)):
+        tasks.request_refresh(some, later=True)
+
+
+def _read(wanted: Collection[str]) -> dict[str, cache.Body]:
+    """Bodies by key: Redis's, and where it has none of something popular, or is away, this process's memory."""
+    remembered = {key: _remembered[key] for key in wanted if key in _remembered}
+    try:
+        answer = cache.read(list(wanted))
+    except cache.CacheDown as error:
+        logger.warning("Slates come from memory, Redis is away: %s", error)
+        return remembered
+    if answer.wake:
+        tasks.wake_worker()
+    for key, body in answer.bodies.items():
+        if (
+            key.startswith(keys.popular())
+            and body.slates
+            and (key in _remembered or len(_remembered) < MOST_REMEMBERED)
+        ):
+            _remembered[key] = body
+    return remembered | answer.bodies
+
+
+def _slate(name: str, body: cache.Body | None, inside: str = "", source: str = "") -> Slate:
+    """The slate of this name, found ``inside`` the body under its own name unless said otherwise."""
+    items = body.slates.get(inside or name) if body else None
+    if not body or not items:
+        return Slate(name)
+    tier = source or ("fresh" if body.fresh else "stale")
+    return Slate(name, tuple(Item(*item) for item in items), tier, body.slate_id, body.model_version, body.arm)
+
+
+def _viewed(looked_at: Mapping[str, str], bodies: Mapping[str, cache.Body]) -> Slate:
+    """What goes with the products last looked at, newest first: see VIEW_WEIGHTS."""
+    scores: dict[str, float] = {}
+    best: dict[str, tuple[float, str]] = {}
+    used = []
+    for (looked, key), weight in zip(looked_at.items(), VIEW_WEIGHTS, strict=False):
+        slate = _slate("for_you", bodies.get(key))
+        # What popularity filled in goes with nothing.
+        found = [item for item in slate.items if item.because is not None and item.product_id not in looked_at]
+        if found:
+            used.append(slate)
+        for item in found:
+            part = weight * item.score
+            scores[item.product_id] = scores.get(item.product_id, 0.0) + part
+            best[item.product_id] = max(best.get(item.product_id, (part, looked)), (part, looked))
+    if not used:
+        return Slate("for_you")
+    ranked = sorted(scores, key=lambda product_id: -scores[product_id])
+    return Slate(
+        "for_you",
+        tuple(Item(one, scores[one], best[one][1]) for one in ranked),
+        "viewed",
+        "+".join(slate.slate_id for slate in used),
+        used[0].model_version,
+    )
+
+
+def _without_taken(slate: Slate, shopper_id: int | None) -> Slate:
+    """Without what the shopper has bought or dismissed since the slate was made."""
+    if shopper_id is None or not slate.items:
+        return slate
+    taken = Event.objects.taken(shopper_id, [item.product_id for item in slate.items])
+    gone = taken.bought | taken.dismissed
+    return replace(slate, items=tuple(item for item in slate.items if item.product_id not in gone))
