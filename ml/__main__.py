@@ -1,0 +1,45 @@
+"""``python -m ml <verb>``: the cloud half's commands, and the model image's ENTRYPOINT (SageMaker appends the verb).
+
+Each verb is a module with ``add_arguments(parser)`` and ``run(arguments) -> int``, imported when it is called: ``serve``
+must not wait for boto3, nor ``deploy`` for numba.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+
+from ml.errors import MlError
+
+VERBS = {
+    "train": ("ml.train", "learn a model from an export and score it on held-out weeks"),
+    "serve": ("ml.serve", "answer /ping and /invocations with a trained model"),
+    "evaluate": ("ml.evaluate", "score a model against popularity and co-occurrence, write nothing"),
+    "recommend": ("ml.recommend", "print recommendations for products, with names and reasons"),
+    "deploy": ("ml.deploy", "put a registered model on an endpoint, and say what runs there"),
+    "pipeline": ("ml.pipeline", "train, gate, register and deploy: the whole loop in the cloud"),
+}
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__, formatter_class=_Format)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    for verb, (name, says) in VERBS.items():
+        under = verbs.add_parser(verb, help=says, formatter_class=_Format)
+        if words[:1] == [verb]:
+            module = import_module(name)
+            under.description = module.__doc__
+            module.add_arguments(under)
+    arguments = parser.parse_args(words)
+    try:
+        return int(import_module(VERBS[arguments.verb][0]).run(arguments))
+    except MlError as error:
+        print(f"{arguments.verb}: {error}", file=sys.stderr)
+        return 2
+
+
+class _Format(argparse.RawDescriptionHelpFormatter):
+    """Module docstrings as they are written."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

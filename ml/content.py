@@ -1,0 +1,60 @@
+"""What the catalogue says of products: who could stand in whose place, and whom a brand-new product resembles."""
+
+import re
+from collections import defaultdict
+
+import numpy as np
+from scipy import sparse
+
+from ml.cooccurrence import Matrix, holding, powers, similarity, strongest_per_row
+from ml.data import Catalogue
+
+# A shared type says more than a shared brand. Words of the name come on top, so names alone are enough to work with.
+FIELDS = {"type": 3.0, "category": 2.0, "department": 1.0, "brand": 1.0, "size": 0.5}
+WORD = re.compile(r"[^\W_]{2,}")
+TOO_COMMON = 0.1  # a word of more than this share of a large catalogue tells products apart no longer
+SMALL = 200  # products; in a catalogue below it nothing is too common
+
+
+def resemblance(catalogue: Catalogue, count: int) -> Matrix:
+    """Cosine of the products' words, weighted by field and rarity: each product's ``count`` nearest."""
+    words: dict[str, int] = {}
+    told: dict[tuple[int, int], float] = defaultdict(float)
+    for product in range(len(catalogue)):
+        for field, weight in FIELDS.items():
+            if text := getattr(catalogue, field)[product].casefold().strip():
+                told[words.setdefault(f"{field}:{text}", len(words)), product] = weight
+        for word in WORD.findall(catalogue.name[product].casefold()):
+            told[words.setdefault(word, len(words)), product] = 1.0
+    if not told:
+        return sparse.csr_matrix((len(catalogue), len(catalogue)), dtype=np.float32)
+    word, product = np.array(list(told), dtype=np.int32).T
+    held = np.bincount(word)
+    rarity = np.log1p(len(catalogue) / held)
+    rarity[(held > TOO_COMMON * len(catalogue)) & (held > SMALL)] = 0.0
+    weight = np.fromiter(told.values(), dtype=np.float64) * rarity[word]
+    return similarity(holding(word, product, weight, len(catalogue)), own=0.5, partner=0.5, count=count)
+
+
+def substitutes(near: Matrix, bought: Matrix, boost: float, count: int) -> Matrix:
+    """Products alike, those first that the same households buy: ``near`` x (1 + ``boost`` x cosine of ``bought``)."""
+    alike = near.multiply(bought) * boost
+    return strongest_per_row((near + alike).tocsr(), count)
+
+
+def lend(rows: Matrix, near: Matrix, lenders: int) -> Matrix:
+    """Give each product without a row the mean of the rows of the ``lenders`` products that resemble it most.
+
+    So a product that nobody has bought yet can be asked about. It is recommended itself by the slate ``similar`` only,
+    until somebody buys it.
+    """
+    has_row = np.diff(rows.indptr) > 0
+    borrowing = sparse.diags((~has_row).astype(np.float32)).dot(near).dot(sparse.diags(has_row.astype(np.float32)))
+    share = strongest_per_row(borrowing.tocsr(), lenders)
+    share.eliminate_zeros()
+    total = np.asarray(share.sum(axis=1), dtype=np.float64).ravel()
+    lent = sparse.diags(powers(total, -1.0)).dot(share).dot(rows).tolil()
+    lent.setdiag(0)
+    lent = lent.tocsr()
+    lent.eliminate_zeros()
+    return (rows + lent).tocsr().astype(np.float32)

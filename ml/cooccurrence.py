@@ -1,0 +1,152 @@
+"""Which products are found together: the sums of products of their columns, never held as one dense matrix.
+
+A *holding* is a sparse matrix, one row a group (a basket, a household, a word) and one column a product. Two products'
+co-occurrence is the dot product of their columns. Every product's row of co-occurrences is made, ranked, cut to its
+strongest entries and forgotten, so memory grows with products times neighbours; products are independent, so the
+work is shared out over cores.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy import sparse
+
+Matrix = sparse.csr_matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """For each product its strongest partners, best first: (products, count) arrays, padded with product -1.
+
+    ``weight`` is the plain co-occurrence; the ranking also used the partner's ``scale``.
+    """
+
+    product: NDArray[np.int32]
+    weight: NDArray[np.float32]
+
+
+def holding(group: NDArray[np.int32], product: NDArray[np.int32], value: NDArray[np.float64], products: int) -> Matrix:
+    """Sum ``value`` per (group, product). Groups without a positive value are left out."""
+    positive = value > 0
+    groups, row = np.unique(group[positive], return_inverse=True)
+    shape = (len(groups), products)
+    return sparse.csr_matrix((value[positive].astype(np.float32), (row, product[positive])), shape=shape)
+
+
+def length_damped(held: Matrix, exponent: float) -> Matrix:
+    """Weigh each group by its number of products to ``exponent``: a basket of two says more of a pair than one of 90."""
+    lengths = np.diff(held.indptr).astype(np.float32)
+    return sparse.diags(lengths ** (exponent / 2)).dot(held).tocsr().astype(np.float32)
+
+
+def diagonal(held: Matrix) -> NDArray[np.float64]:
+    """Each product's co-occurrence with itself."""
+    return np.asarray(held.multiply(held).sum(axis=0), dtype=np.float64).ravel()
+
+
+def powers(values: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+    """``values ** exponent`` with nothing where there is nothing."""
+    return np.where(values > 0, np.power(np.maximum(values, 1e-12), exponent), 0.0)
+
+
+def strongest(held: Matrix, scale: NDArray[np.float64], count: int) -> Neighbours:
+    """The ``count`` partners of every product that rank highest by co-occurrence x the partner's ``scale``."""
+    products = held.shape[1]
+    by_product = held.tocsc()
+    found = Neighbours(
+        np.full((products, count), -1, dtype=np.int32),
+        np.zeros((products, count), dtype=np.float32),
+    )
+
+    def work(first: int, last: int) -> None:
+        _strongest(
+            first, last, held.indptr, held.indices, held.data, by_product.indptr, by_product.indices, by_product.data,
+            scale, found.product, found.weight,
+        )  # fmt: skip
+
+    on_all_cores(work, products)
+    return found
+
+
+def similarity(held: Matrix, own: float, partner: float, count: int, smallest: float = 0.0) -> Matrix:
+    """Rows of co-occurrence / (own diagonal ** ``own`` x partner's diagonal ** ``partner``): .5 and .5 is the cosine."""
+    itself = diagonal(held)
+    scale = powers(itself, -partner)
+    found = strongest(held, scale, count)
+    valid = found.product >= 0
+    product = np.repeat(np.arange(len(itself), dtype=np.int32), valid.sum(axis=1))
+    target = found.product[valid]
+    value = found.weight[valid] * scale[target] * powers(itself, -own)[product]
+    kept = value > smallest
+    shape = (len(itself), len(itself))
+    return sparse.csr_matrix((value[kept].astype(np.float32), (product[kept], target[kept])), shape=shape)
+
+
+def strongest_per_row(rows: Matrix, count: int) -> Matrix:
+    """Cut every row to its ``count`` largest entries."""
+    rows.sort_indices()
+    length = np.diff(rows.indptr)
+    row = np.repeat(np.arange(rows.shape[0]), length)
+    long = np.flatnonzero(length[row] > count)  # most rows need no sorting
+    order = long[np.lexsort((rows.indices[long], -rows.data[long], row[long]))]
+    lengths = length[length > count]
+    place = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kept = np.ones(len(row), dtype=bool)
+    kept[order[place >= count]] = False
+    return sparse.csr_matrix((rows.data[kept], (row[kept], rows.indices[kept])), shape=rows.shape)
+
+
+def on_all_cores(work: Callable[[int, int], None], products: int) -> None:
+    """Call ``work(first, last)`` over all products in threads; the kernels release the interpreter's lock."""
+    step = max(1, min(256, products // 8))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in [pool.submit(work, first, min(first + step, products)) for first in range(0, products, step)]:
+            done.result()
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _strongest(  # type: ignore[no-untyped-def]
+    first, last, group_start, group_product, group_value, product_start, product_group, product_value,
+    scale, out_product, out_weight,
+):  # fmt: skip
+    products = len(product_start) - 1
+    count = out_product.shape[1]
+    together = np.zeros(products, dtype=np.float64)
+    touched = np.empty(products, dtype=np.int32)
+    rank = np.empty(count, dtype=np.float64)
+    for product in range(first, last):
+        touches = 0
+        for entry in range(product_start[product], product_start[product + 1]):
+            group = product_group[entry]
+            value = product_value[entry]
+            for other in range(group_start[group], group_start[group + 1]):
+                partner = group_product[other]
+                if together[partner] == 0.0:
+                    touched[touches] = partner
+                    touches += 1
+                together[partner] += value * group_value[other]
+        kept = 0
+        for touch in range(touches):
+            partner = touched[touch]
+            weight = together[partner]
+            together[partner] = 0.0
+            score = weight * scale[partner]
+            if partner == product or score <= 0.0:
+                continue
+            if kept == count and (score, -partner) <= (rank[kept - 1], -out_product[product, kept - 1]):
+                continue
+            place = min(kept, count - 1)
+            while place > 0 and (score, -partner) > (rank[place - 1], -out_product[product, place - 1]):
+                rank[place] = rank[place - 1]
+                out_product[product, place] = out_product[product, place - 1]
+                out_weight[product, place] = out_weight[product, place - 1]
+                place -= 1
+            rank[place] = score
+            out_product[product, place] = partner
+            out_weight[product, place] = weight
+            kept = min(kept + 1, count)

@@ -1,0 +1,61 @@
+"""What each slate is made of: one table, kept in every artefact's manifest, so that tuning changes a model, not code.
+
+A slate's score of a product is a weighted sum of rows of the history's products, so every score can be taken apart.
+The weight of one history product under a term is
+
+    weight x sign(x) |x| ** power       x = sum over its kinds of kinds[kind] x count x e ** (-age / days)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ml.contract import Kind, SlateName
+
+# The row-sets that ml.learn makes; a term names one.
+HOUSEHOLDS = "households"  # ridge over whole households: what one who buys this also comes to buy
+BASKETS = "baskets"  # ridge over baskets: what completes a basket
+PAIRS = "pairs"  # tuned co-occurrence over baskets: what goes with this one product
+SIMILAR = "similar"  # the catalogue's words: what could stand in its place
+ITSELF = "itself"  # the product alone: the shopper's own habit
+ROW_SETS = (HOUSEHOLDS, BASKETS, PAIRS, SIMILAR, ITSELF)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    rows: str
+    kinds: Mapping[Kind, float]
+    weight: float = 1.0
+    days: float = 3650.0
+    power: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """``hides``: history products of these kinds never appear. ``filled``: a short list is filled by popularity."""
+
+    terms: tuple[Term, ...]
+    hides: tuple[Kind, ...]
+    filled: bool = False
+
+
+TASTE: Mapping[Kind, float] = {"purchase": 1.0, "cart": 0.5, "view": 0.25, "dismiss": -1.0}
+QUESTION: Mapping[Kind, float] = {"purchase": 1.0, "cart": 1.0, "view": 1.0}
+CART: Mapping[Kind, float] = {"cart": 1.0, "purchase": 0.02, "view": 0.02}
+HABIT: Mapping[Kind, float] = {"purchase": 1.0}
+
+SLATES: Mapping[SlateName, Recipe] = {
+    # Something new: what households alike came to buy. An old purchase fades, a hundred purchases count as ten.
+    "for_you": Recipe((Term(HOUSEHOLDS, TASTE, days=90, power=0.5),), hides=("purchase", "dismiss"), filled=True),
+    "again": Recipe((Term(ITSELF, HABIT, days=120),), hides=("dismiss",)),
+    "together": Recipe((Term(PAIRS, QUESTION),), hides=("view", "cart", "purchase", "dismiss")),
+    "similar": Recipe((Term(SIMILAR, QUESTION),), hides=("view", "cart", "purchase", "dismiss")),
+    # The habit shows only where repeats are asked for, since a slate hides purchases otherwise.
+    "complete": Recipe(
+        (Term(BASKETS, CART), Term(PAIRS, CART, weight=2.0), Term(ITSELF, HABIT, weight=4.0, days=120, power=0.5)),
+        hides=("cart", "purchase", "dismiss"),
+        filled=True,
+    ),
+    "popular": Recipe((), hides=("dismiss",), filled=True),
+}
+# Their point is products that the shopper has bought; elsewhere a purchase hides its product unless repeats are wanted.
+SHOWN_REPEATS: frozenset[SlateName] = frozenset({"again", "popular"})
