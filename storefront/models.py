@@ -6,7 +6,7 @@ from typing import Self
 
 from django.conf import settings
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.urls import reverse
 
@@ -14,7 +14,8 @@ from ml.contract import MAX_TEXT
 
 # Ids stand in addresses, /product/<product_id>/, so they hold what an address holds unescaped.
 is_product_id = RegexValidator(r"\A[A-Za-z0-9._~-]+\Z", "An id is made of letters, digits and . _ ~ - only.")
-MAX_QUANTITY = 20  # of one product in one cart: a shopper's household, not a wholesaler's van
+MAX_QUANTITY = 20  # of one product in one cart: a household's shopping, not a wholesaler's
+MAX_LINES = 100  # of one cart
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
@@ -95,6 +96,37 @@ class Cart(models.Model):
     def __str__(self) -> str:
         return f"cart {self.pk}"
 
+    def add(self, product_id: str, quantity: int) -> int:
+        """Put more of a product in; returns how many lie there now: never past MAX_QUANTITY, 0 if the cart is full."""
+        with transaction.atomic():
+            lines = self.lines.select_for_update()
+            line = lines.filter(product_id=product_id).first()
+            if line is None and self.lines.count() >= MAX_LINES:
+                return 0
+            if line is None:
+                first = min(quantity, MAX_QUANTITY)
+                line, created = lines.get_or_create(product_id=product_id, defaults={"quantity": first})
+                if created:
+                    return line.quantity
+            line.quantity = min(line.quantity + quantity, MAX_QUANTITY)
+            line.save(update_fields=["quantity"])
+            return line.quantity
+
+    def put(self, product_id: str, quantity: int) -> None:
+        """Make it exactly this many of a product that is in the cart; 0 takes it out."""
+        line = self.lines.filter(product_id=product_id)
+        if quantity <= 0:
+            line.delete()
+        else:
+            line.update(quantity=min(quantity, MAX_QUANTITY))
+
+    def take_over(self, other: "Cart") -> None:
+        """Everything in the other cart moves here, and the other cart is gone."""
+        with transaction.atomic():
+            for line in other.lines.all():
+                self.add(line.product_id, line.quantity)
+            other.delete()
+
 
 class CartLine(models.Model):
     cart = models.ForeignKey(Cart, on_delete=models.CASCADE, related_name="lines")
@@ -111,6 +143,10 @@ class CartLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} × {self.product_id}"
+
+    @property
+    def total_cents(self) -> int:
+        return self.product.price_cents * self.quantity
 
 
 def new_number() -> str:

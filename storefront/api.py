@@ -1,0 +1,240 @@
+"""The HTTP API: what a page reports, and recommendations as JSON.
+
+The shopper is the session's, never the body's. Views, impressions, clicks and dismissals are reported here, because
+only the browser knows of them; carts and purchases are recorded by the server that made them.
+"""
+
+import logging
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from redis.exceptions import RedisError
+from rest_framework import serializers
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.views import APIView
+
+from ml.contract import MAX_TEXT
+from recommender.events import NewEvent
+from storefront import panels
+from storefront import visitor as visitors
+from storefront.feedback import LONGEST_ARM
+from storefront.models import Product, is_product_id
+
+log = logging.getLogger(__name__)
+
+KINDS = ("view", "impression", "click", "dismiss")
+SERVER_KINDS = ("cart", "purchase")
+MOST_EVENTS = 50  # of one report
+WHO = frozenset({"shopper_id", "shopper", "user", "user_id", "customer_id", "account"})
+
+
+class BrowserOnly(BaseAuthentication):
+    """No user is looked up, since the session names the shopper; but every write proves that it came from our page.
+
+    DRF's own SessionAuthentication asks that proof only of signed-in users, and costs a query for each.
+    """
+
+    def authenticate(self, request: Request) -> None:
+        SessionAuthentication().enforce_csrf(request)
+        return None
+
+
+class PerShopper(SimpleRateThrottle):
+    """A busy hand opens two products a second. Without Redis nobody is counted: a report is worth more than a limit."""
+
+    scope = "events"
+
+    def get_cache_key(self, request: Request, view: APIView) -> str | None:
+        shopper_id = visitors.of(_plain(request)).shopper_id
+        return None if shopper_id is None else f"events:{shopper_id}"
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        try:
+            return bool(super().allow_request(request, view))
+        except RedisError as error:
+            log.warning("reports are not limited, for Redis is away: %s", error)
+            return True
+
+
+class PerAddress(PerShopper):
+    """Reports without consent store nothing; the limit spares the product lookup, and an address may be an office's."""
+
+    scope = "anonymous_events"
+    rate = "3000/min"
+
+    def get_cache_key(self, request: Request, view: APIView) -> str | None:
+        shopper_id = visitors.of(_plain(request)).shopper_id
+        return f"events:{self.get_ident(request)}" if shopper_id is None else None
+
+
+class Strict(serializers.Serializer[Any]):
+    """Refuses what it does not know: a misspelt field is an error, and a shopper's id is none of the browser's."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            if forged := WHO & data.keys():
+                raise ValidationError({sorted(forged)[0]: "The shopper comes from the session, never from the body."})
+            if unknown := data.keys() - self.fields.keys():
+                raise ValidationError({str(sorted(unknown, key=str)[0])[:50]: "There is no such field."})
+        return super().to_internal_value(data)
+
+
+class EventSerializer(Strict):
+    kind = serializers.CharField(help_text=f"One of {', '.join(KINDS)}.")
+    product_id = serializers.CharField(max_length=MAX_TEXT, validators=[is_product_id])
+    key = serializers.CharField(
+        max_length=64, required=False, help_text="Idempotency key: the same key again is the same event."
+    )
+    slate_id = serializers.CharField(max_length=MAX_TEXT, required=False, allow_blank=True)
+    model_version = serializers.CharField(max_length=MAX_TEXT, required=False, allow_blank=True)
+    arm = serializers.CharField(max_length=LONGEST_ARM, required=False, allow_blank=True)
+    position = serializers.IntegerField(min_value=1, max_value=200, required=False)
+
+    def validate_kind(self, kind: str) -> str:
+        if kind in SERVER_KINDS:
+            raise ValidationError(f"“{kind}” is recorded by the server that did it and cannot be reported.")
+        if kind not in KINDS:
+            raise ValidationError(f"“{kind[:50]}” is not one of {', '.join(KINDS)}.")
+        return kind
+
+
+class ReportSerializer(Strict):
+    events = serializers.ListField(child=EventSerializer(), min_length=1, max_length=MOST_EVENTS)
+
+
+class AcceptedSerializer(serializers.Serializer[Any]):
+    accepted = serializers.IntegerField(help_text="Events stored: none without consent, none that came before.")
+
+
+class EventsView(APIView):
+    authentication_classes = (BrowserOnly,)
+    throttle_classes = (PerShopper, PerAddress)
+
+    @extend_schema(
+        request=ReportSerializer,
+        responses={
+            202: AcceptedSerializer,
+            400: OpenApiResponse(OpenApiTypes.OBJECT, "What is wrong, by field."),
+            403: OpenApiResponse(OpenApiTypes.OBJECT, "The CSRF token is missing or wrong."),
+            429: OpenApiResponse(OpenApiTypes.OBJECT, "Too many reports."),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Report what the shopper saw and did. Without consent, a view is kept in the browser's cookie alone."""
+        report = ReportSerializer(data=request.data)
+        report.is_valid(raise_exception=True)
+        reported = report.validated_data["events"]
+        _check_products({event["product_id"] for event in reported})
+        visitor = visitors.of(_plain(request))
+        stored = 0
+        if visitor.shopper_id is not None:
+            stored = visitor.record([NewEvent(**event, basket=visitor.visit) for event in reported])
+        response = Response({"accepted": stored}, status=202)
+        for event in reported:
+            if event["kind"] == "dismiss":
+                visitor.dismiss(event["product_id"])
+            elif event["kind"] == "view":
+                visitor.saw(event["product_id"], response)
+        return response
+
+
+class WantedSerializer(Strict):
+    slate = serializers.ChoiceField(tuple(panels.SHOWN), default="for_you")
+    product_id = serializers.CharField(max_length=MAX_TEXT, validators=[is_product_id], required=False)
+    limit = serializers.IntegerField(min_value=1, max_value=max(panels.SHOWN.values()), required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["slate"] in ("together", "similar") and "product_id" not in attrs:
+            raise ValidationError({"product_id": f"“{attrs['slate']}” is of a product: name it."})
+        return attrs
+
+
+class RecommendedSerializer(serializers.Serializer[Any]):
+    product_id = serializers.CharField()
+    name = serializers.CharField()
+    brand = serializers.CharField()
+    size = serializers.CharField()
+    price_cents = serializers.IntegerField()
+    url = serializers.CharField()
+    image = serializers.CharField()
+    position = serializers.IntegerField(help_text="From 1; to be given back on impressions and clicks.")
+    reason = serializers.CharField(help_text="Why it is there, in plain words; empty where there is no reason to give.")
+
+
+class RecommendationsSerializer(serializers.Serializer[Any]):
+    slate = serializers.CharField()
+    slate_id = serializers.CharField()
+    model_version = serializers.CharField()
+    arm = serializers.CharField()
+    source = serializers.CharField(  # type: ignore[assignment]  # the answer's field, not DRF's attribute
+        help_text="fresh, stale, viewed, category, popular, or none when there is nothing."
+    )
+    products = RecommendedSerializer(many=True)
+
+
+class RecommendationsView(APIView):
+    authentication_classes = (BrowserOnly,)
+    throttle_classes = ()
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("slate", str, enum=list(panels.SHOWN), default="for_you"),
+            OpenApiParameter("product_id", str, description="Whose neighbours: needed by together and similar."),
+            OpenApiParameter("limit", int, description=f"1 to {max(panels.SHOWN.values())}."),
+        ],
+        responses={200: RecommendationsSerializer, 400: OpenApiResponse(OpenApiTypes.OBJECT, "What is wrong.")},
+    )
+    def get(self, request: Request) -> Response:
+        """Products to show this session's shopper, every one of which can be bought at this moment."""
+        wanted = WantedSerializer(data=request.query_params.dict())
+        wanted.is_valid(raise_exception=True)
+        name, product_id = wanted.validated_data["slate"], wanted.validated_data.get("product_id")
+        product = Product.objects.visible().filter(product_id=product_id).first() if product_id else None
+        if product_id and product is None:
+            raise ValidationError({"product_id": f"There is no product {product_id}."})
+        panel = panels.for_page(visitors.of(_plain(request)), [name], product).get(name)
+        if panel is None:
+            empty = {"slate_id": "", "model_version": "", "arm": "", "source": "none", "products": []}
+            return Response({"slate": name, **empty})
+        return Response(
+            {
+                "slate": name,
+                "slate_id": panel.slate.slate_id,
+                "model_version": panel.slate.model_version,
+                "arm": panel.slate.arm,
+                "source": panel.slate.source,
+                "products": [_hydrated(card) for card in panel.cards[: wanted.validated_data.get("limit")]],
+            }
+        )
+
+
+def _hydrated(card: panels.Card) -> dict[str, Any]:
+    product = card.product
+    return {
+        "product_id": product.product_id,
+        "name": product.name,
+        "brand": product.brand,
+        "size": product.size,
+        "price_cents": product.price_cents,
+        "url": product.get_absolute_url(),
+        "image": reverse("art", args=[product.product_id]),
+        "position": card.position,
+        "reason": card.because,
+    }
+
+
+def _check_products(product_ids: set[str]) -> None:
+    known = set(Product.objects.filter(product_id__in=product_ids).values_list("product_id", flat=True))
+    if unknown := sorted(product_ids - known):
+        raise ValidationError({"product_id": f"There is no product {', '.join(unknown)}."})
+
+
+def _plain(request: Request) -> HttpRequest:
+    return request._request

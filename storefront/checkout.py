@@ -1,0 +1,81 @@
+"""From cart to order, as a guest or signed in. The payment is a pretence and says so."""
+
+import re
+import secrets
+
+from django import forms
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from storefront import orders
+from storefront import visitor as visitors
+from storefront.cart import contents
+from storefront.models import Order
+
+KEY = re.compile(r"[0-9a-f]{32}\Z")
+
+
+class CheckoutForm(forms.Form):
+    name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    address = forms.CharField(
+        max_length=300,
+        widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "street-address"}),
+        help_text="Nothing is sent: this shop is a demonstration.",
+    )
+    email = forms.EmailField(
+        required=False,
+        label="Email (optional)",
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+        help_text="Only kept with the order.",
+    )
+    key = forms.RegexField(KEY, widget=forms.HiddenInput, error_messages={"invalid": "Please try again."})
+    shown_cents = forms.IntegerField(min_value=0, max_value=2_000_000_000, widget=forms.HiddenInput)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def checkout(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST":
+        return _place(request)
+    return _page(request, None, status=200)
+
+
+@never_cache
+@require_safe
+def order(request: HttpRequest, number: str) -> HttpResponse:
+    """A guest's order opens to whoever knows its number, which cannot be guessed; a user's to that user alone."""
+    found = get_object_or_404(Order.objects.prefetch_related("lines"), number=number)
+    if found.user_id is not None and found.user_id != request.user.pk:
+        raise Http404("There is no such order.")
+    return render(request, "order.html", {"order": found})
+
+
+def _place(request: HttpRequest) -> HttpResponse:
+    visitor = visitors.of(request)
+    form = CheckoutForm(request.POST)
+    if not form.is_valid():
+        return _page(request, form, status=422)
+    given = form.cleaned_data
+    try:
+        placed = orders.place(
+            visitor.open_cart(),
+            key=given["key"],
+            shown_cents=given["shown_cents"],
+            recipient=orders.Recipient(name=given["name"], address=given["address"], email=given["email"]),
+            user_id=request.user.pk,
+            shopper_id=visitor.shopper_id,
+        )
+    except orders.NotPlaced as problem:
+        return _page(request, form, status=409, problem=str(problem))
+    return redirect(placed)
+
+
+def _page(request: HttpRequest, form: CheckoutForm | None, status: int, problem: str = "") -> HttpResponse:
+    cart = contents(visitors.of(request))
+    if not cart.lines:
+        return redirect("cart")
+    # The key and the total are always new: what was shown now is what the next click agrees to.
+    context = {"form": form or CheckoutForm(), "key": secrets.token_hex(16), "cart": cart, "problem": problem}
+    return render(request, "checkout.html", context, status=status)

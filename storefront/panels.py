@@ -1,0 +1,193 @@
+"""From slates to panels: ranked ids become products that can be bought, each with the reason it is there.
+
+A slate may be minutes old. What is shown must still be true, so stock, hidden products, the cart and what was put
+aside are checked here, at render; that is why a slate carries more ids than a panel shows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from recommender import recommendations
+from recommender.recommendations import Item, Slate
+from storefront.models import Product
+from storefront.visitor import Visitor
+
+SHOWN = {"for_you": 12, "again": 6, "together": 4, "similar": 8, "complete": 4, "popular": 12}
+SPARE = 6  # ids fetched beyond those shown; only if these do not suffice does a second query fetch the rest
+TITLES = {
+    "for_you": "Recommended for you",
+    "again": "Buy it again",
+    "together": "Goes well with this",
+    "similar": "Similar products",
+    "complete": "Goes with your cart",
+    "popular": "Popular right now",
+}
+# The panel's own words on how personal it is, by the tier that filled it.
+NOTES = {
+    "fresh": "From what you looked at and bought.",
+    "stale": "From what you looked at and bought.",
+    "viewed": "From what you last looked at.",
+    "category": "What other shoppers take from these shelves. Nothing personal in it.",
+    "popular": "What other shoppers like best just now. Nothing personal in it.",
+}
+
+POLLS = (300, 400, 600, 700)  # milliseconds before each look for a newer slate: four looks in two seconds, then peace
+PERSONAL = {"fresh", "stale", "viewed"}  # only these are worth swapping in under a shopper's eyes
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    product: Product
+    position: int = 0
+    because: str = ""
+    in_cart: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A slate's products, with its stamps: without them on impressions and clicks the loop does not close."""
+
+    name: str
+    title: str
+    note: str
+    cards: list[Card]
+    slate: Slate
+    poll: str = ""  # where to ask for a newer one; empty when none is expected
+    delay: int = 0  # milliseconds before asking
+
+
+def for_page(
+    visitor: Visitor,
+    names: Sequence[str],
+    product: Product | None = None,
+    category: str | None = None,
+    awaits: bool = False,
+) -> dict[str, Panel]:
+    """Every panel of a page, by name, in the order of ``names``; one that would be empty is left out.
+
+    One round trip to Redis and one query for the products, however many panels. No product stands in two of them.
+    ``awaits`` says that this page is about to report a view, so that a newer slate may be on its way.
+    """
+    slates = recommendations.for_page(
+        shopper_id=visitor.shopper_id,
+        viewed=visitor.viewed[:3],
+        product_id=product.product_id if product else None,
+        cart=visitor.cart,
+        category=category,
+        names=names,
+    )
+    panels = _panels(visitor, names, slates, product)
+    if "for_you" in panels and _may_change(visitor, panels["for_you"].slate, awaits):
+        panels["for_you"] = _with_poll(panels["for_you"], 1, product)
+    return panels
+
+
+def listing(visitor: Visitor, products: Sequence[Product]) -> list[Card]:
+    """Cards of a page of products that no slate ranked."""
+    cart = visitor.cart
+    return [Card(product, in_cart=cart.get(product.product_id, 0)) for product in products]
+
+
+def reason(visitor: Visitor, because: Product | None, name: str) -> str:
+    """One true sentence on why a product is shown. Whether it was bought or seen is said only where it is known."""
+    if name == "again":
+        return "You bought this before"
+    if because is None:
+        return ""
+    if because.product_id in visitor.cart:
+        return f"Goes with {because.name} in your cart"
+    if because.product_id in visitor.viewed:
+        return f"Because you looked at {because.name}"
+    return f"Because of {because.name}, which you looked at or bought"
+
+
+def newer(visitor: Visitor, seen: str, look: int, product: Product | None) -> Panel | None:
+    """The "Recommended for you" panel anew, if by now it is a personal one other than the one seen."""
+    slates = recommendations.for_page(
+        shopper_id=visitor.shopper_id, viewed=visitor.viewed[:3], cart=visitor.cart, names={"for_you"}
+    )
+    slate = slates["for_you"]
+    if slate.source not in PERSONAL or slate.slate_id == seen:
+        return None
+    panel = _panels(visitor, ["for_you"], slates, product).get("for_you")
+    if panel is None:
+        return None
+    may_change = visitor.shopper_id is not None and slate.source != "fresh"
+    return _with_poll(panel, look + 1, product) if may_change else panel
+
+
+def poll_address(seen: str, look: int, product_id: str) -> str:
+    return f"{reverse('panel')}?{urlencode({'seen': seen, 'n': look, 'at': product_id})}"
+
+
+def _panels(
+    visitor: Visitor, names: Sequence[str], slates: Mapping[str, Slate], product: Product | None
+) -> dict[str, Panel]:
+    shown = {*visitor.cart, *visitor.dismissed, *({product.product_id} if product else ())}
+    wanted = {name: [item for item in slates[name].items if item.product_id not in shown] for name in names}
+    found = _products(wanted)
+    panels: dict[str, Panel] = {}
+    for name in names:
+        cards = _cards(name, wanted[name], found, shown, visitor)
+        if cards:
+            panels[name] = Panel(name, TITLES[name], _note(name, slates[name]), cards, slates[name])
+            shown |= {card.product.product_id for card in cards}
+    return panels
+
+
+def _with_poll(panel: Panel, look: int, product: Product | None) -> Panel:
+    if look > len(POLLS):
+        return panel
+    address = poll_address(panel.slate.slate_id, look, product.product_id if product else "")
+    return replace(panel, poll=address, delay=POLLS[look - 1])
+
+
+def _may_change(visitor: Visitor, slate: Slate, awaits: bool) -> bool:
+    if visitor.consent == "no":
+        return False
+    if awaits:
+        return True
+    if visitor.shopper_id is not None:
+        return slate.source != "fresh"
+    return bool(visitor.viewed) and slate.source not in PERSONAL
+
+
+def _products(wanted: Mapping[str, Sequence[Item]]) -> dict[str, Product]:
+    """Products by id, of the items and of their reasons: one query unless many turn out to be sold out."""
+    first = {name: items[: SHOWN[name] + SPARE] for name, items in wanted.items()}
+    found = Product.objects.in_bulk(_ids(first))
+    short = any(
+        len(items) > len(first[name])
+        and sum(item.product_id in found and found[item.product_id].can_be_bought for item in first[name]) < SHOWN[name]
+        for name, items in wanted.items()
+    )
+    if short:
+        found |= Product.objects.in_bulk(_ids(wanted) - found.keys())
+    return found
+
+
+def _ids(wanted: Mapping[str, Sequence[Item]]) -> set[str]:
+    items = [item for chosen in wanted.values() for item in chosen]
+    return {item.product_id for item in items} | {item.because for item in items if item.because}
+
+
+def _cards(
+    name: str, items: Sequence[Item], found: Mapping[str, Product], shown: set[str], visitor: Visitor
+) -> list[Card]:
+    cards: list[Card] = []
+    for item in items:
+        product = found.get(item.product_id)
+        if product is None or not product.can_be_bought or item.product_id in shown:
+            continue
+        because = found.get(item.because) if item.because else None
+        cards.append(Card(product, len(cards) + 1, reason(visitor, because, name)))
+        if len(cards) == SHOWN[name]:
+            break
+    return cards
+
+
+def _note(name: str, slate: Slate) -> str:
+    return NOTES.get(slate.source, "") if name == "for_you" else ""
