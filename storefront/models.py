@@ -99,13 +99,12 @@ class Cart(models.Model):
     def add(self, product_id: str, quantity: int) -> int:
         """Put more of a product in; returns how many lie there now: never past MAX_QUANTITY, 0 if the cart is full."""
         with transaction.atomic():
-            lines = self.lines.select_for_update()
-            line = lines.filter(product_id=product_id).first()
+            line = self.lines.select_for_update().filter(product_id=product_id).first()
             if line is None and self.lines.count() >= MAX_LINES:
                 return 0
             if line is None:
                 first = min(quantity, MAX_QUANTITY)
-                line, created = lines.get_or_create(product_id=product_id, defaults={"quantity": first})
+                line, created = self.lines.get_or_create(product_id=product_id, defaults={"quantity": first})
                 if created:
                     return line.quantity
             line.quantity = min(line.quantity + quantity, MAX_QUANTITY)

@@ -1,7 +1,55 @@
-from django.urls import path
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path, register_converter
+from django.urls.converters import StringConverter
+from drf_spectacular.views import SpectacularAPIView
 
-from storefront import views
+from ml.contract import MAX_TEXT
+from storefront import account, api, art, cart, checkout, consent, feedback, views
+
+
+class ProductIdConverter(StringConverter):
+    """What models.is_product_id admits: anything else in an address is a 404 before it meets the database."""
+
+    regex = f"[A-Za-z0-9._~-]{{1,{MAX_TEXT}}}"
+
+
+register_converter(ProductIdConverter, "product_id")
 
 urlpatterns = [
+    path("", views.home, name="home"),
+    path("department/<slug:department>/", views.department, name="department"),
+    path("department/<slug:department>/<slug:category>/", views.category, name="category"),
+    path("product/<product_id:product_id>/", views.product, name="product"),
+    path("art/<product_id:product_id>.svg", art.art, name="art"),
+    path("search/", views.search_page, name="search"),
+    path("panel/", views.panel, name="panel"),
+    path("why/", views.why, name="why"),
+    path("not-for-me/", feedback.dismiss, name="dismiss"),
+    path("not-for-me/undo/", feedback.undo, name="undo_dismiss"),
+    path("looked-at/", feedback.looked_at, name="looked_at"),
+    path("cart/", cart.cart, name="cart"),
+    path("cart/add/", cart.add, name="cart_add"),
+    path("cart/update/", cart.update, name="cart_update"),
+    path("checkout/", checkout.checkout, name="checkout"),
+    path("order/<slug:number>/", checkout.order, name="order"),
+    path("account/orders/", account.orders, name="orders"),
+    path("account/sign-in/", account.sign_in, name="sign_in"),
+    path("account/sign-up/", account.sign_up, name="sign_up"),
+    path("account/sign-out/", account.sign_out, name="sign_out"),
+    path("privacy/", consent.privacy_page, name="privacy"),
+    path("privacy/choose/", consent.choose, name="choose"),
+    path("privacy/export/", consent.export, name="export"),
+    path("privacy/forget/", consent.forget, name="forget"),
+    path("api/events", api.EventsView.as_view(), name="api_events"),
+    path("api/recommendations", api.RecommendationsView.as_view(), name="api_recommendations"),
+    path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("healthz", views.healthz, name="healthz"),
+    path("admin/", admin.site.urls),
 ]
+if settings.DEMO:
+    urlpatterns.append(path("demo/", include("storefront.demo")))
+
+handler400 = views.bad_request
+handler403 = views.forbidden
+handler404 = views.not_found
