@@ -35,6 +35,7 @@ NOTES = {
 }
 
 POLLS = (300, 400, 600, 700)  # milliseconds before each look for a newer slate: four looks in two seconds, then peace
+REASONED = {"for_you", "again", "complete"}  # in the others, the title is the reason
 PERSONAL = {"fresh", "stale", "viewed"}  # only these are worth swapping in under a shopper's eyes
 
 
@@ -57,6 +58,11 @@ class Panel:
     slate: Slate
     poll: str = ""  # where to ask for a newer one; empty when none is expected
     delay: int = 0  # milliseconds before asking
+
+    @property
+    def reasoned(self) -> bool:
+        """Whether its cards keep a place for a reason, given or not: a panel that is swapped must not change height."""
+        return self.name in REASONED
 
 
 def for_page(
@@ -95,13 +101,13 @@ def reason(visitor: Visitor, because: Product | None, name: str) -> str:
     """One true sentence on why a product is shown. Whether it was bought or seen is said only where it is known."""
     if name == "again":
         return "You bought this before"
-    if because is None:
+    if because is None or name not in REASONED:
         return ""
     if because.product_id in visitor.cart:
         return f"Goes with {because.name} in your cart"
     if because.product_id in visitor.viewed:
         return f"Because you looked at {because.name}"
-    return f"Because of {because.name}, which you looked at or bought"
+    return f"Because of {because.name}"
 
 
 def newer(visitor: Visitor, seen: str, look: int, product: Product | None) -> Panel | None:
