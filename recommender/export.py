@@ -67,6 +67,6 @@ def _write(rows: Iterator[tuple[Any, ...]], schema: pa.Schema, path: Path) -> in
             columns = [
                 pa.array(column, field.type) for column, field in zip(zip(*group, strict=True), schema, strict=True)
             ]
-            writer.write_batch(pa.record_batch([pa.array(*one) for one in columns], schema=schema))
+            writer.write_batch(pa.record_batch([pa.array(values, kind) for values, kind in columns], schema=schema))
             written += len(group)
     return written

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import cast
 
 from ml import contract
@@ -28,8 +27,11 @@ class Wanted:
     arm: str = ""
 
 
-def build(wanted: Sequence[str], now: datetime) -> list[Wanted]:
-    """Queries for these keys, with the histories of all their shoppers read at once. Skips what is not a key."""
+def build(wanted: Sequence[str], now: float) -> list[Wanted]:
+    """Queries for these keys as of now (seconds since 1970); all their shoppers' histories are read at once.
+
+    Skips what is not a key.
+    """
     parsed = []
     for key in wanted:
         try:
@@ -51,19 +53,19 @@ def build(wanted: Sequence[str], now: datetime) -> list[Wanted]:
     return built
 
 
-def _of_shopper(key: str, shopper_id: int, history: History, generation: int, now: datetime) -> Wanted:
-    if not history.known:
+def _of_shopper(key: str, shopper_id: int, history: History, generation: int, now: float) -> Wanted:
+    if not history.folded:
         return Wanted(key, None, history.newest, generation)
-    dismissed = [item.product_id for item in history.known if item.kind == "dismiss"][: contract.MAX_EXCLUDE]
+    dismissed = [item.product_id for item in history.folded if item.kind == "dismiss"][: contract.MAX_EXCLUDE]
     query = _query(
         [
             contract.HistoryItem(
                 product_id=item.product_id,
                 kind=cast(contract.Kind, item.kind),
-                age=min(max((now - item.time).total_seconds(), 0.0), contract.MAX_AGE),
-                count=min(item.count, contract.MAX_COUNT),
+                age=min(max(now - item.latest, 0.0), contract.MAX_AGE),
+                count=min(item.repeats, contract.MAX_COUNT),
             )
-            for item in history.known[:MAX_HISTORY]
+            for item in history.folded[:MAX_HISTORY]
         ],
         contract.SlateQuery(name="for_you", limit=LONG, exclude=dismissed),
         contract.SlateQuery(name="again", limit=LONG, exclude=dismissed),

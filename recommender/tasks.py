@@ -6,6 +6,7 @@ waiting, and drains whatever is pending. So repeated events collapse, and a burs
 
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -88,7 +89,7 @@ def refresh() -> int:
     if taken.more:
         wake_worker()
     kept = 0
-    batches = list(_batches(queries.build(taken.keys, timezone.now())))
+    batches = list(_batches(queries.build(taken.keys, time.time())))
     try:
         for position, batch in enumerate(batches):
             try:
