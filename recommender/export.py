@@ -64,9 +64,7 @@ def _write(rows: Iterator[tuple[Any, ...]], schema: pa.Schema, path: Path) -> in
     written = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while group := list(islice(rows, GROUP_ROWS)):
-            columns = [
-                pa.array(column, field.type) for column, field in zip(zip(*group, strict=True), schema, strict=True)
-            ]
-            writer.write_batch(pa.record_batch([pa.array(values, kind) for values, kind in columns], schema=schema))
+            columns = [pa.array(*column) for column in zip(zip(*group, strict=True), schema.types, strict=True)]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
             written += len(group)
     return written
