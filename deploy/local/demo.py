@@ -1,0 +1,398 @@
+"""``make demo``: the whole of Aisle on one machine, from nothing to personal recommendations in a browser.
+
+Reads top to bottom: ``launch`` names the stages in order. What a stage makes is kept in ``.local`` and marked there
+when it is whole, so that an interrupted run is taken up where it stopped and later runs skip what is done.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from deploy.local import environment, redis
+from deploy.local.environment import ROOT, STATE, WEB_PORT
+from deploy.local.lock import Held, Lock
+from deploy.local.process import Process
+from deploy.local.shopper import DemoShopper, NotYet
+from deploy.local.stages import Stage, Stages
+from deploy.local.supervisor import Ended, Supervisor
+
+LOGS = STATE / "logs"
+DATA = STATE / "data"
+DONE = STATE / "done"
+FREE_BYTES = 1_500_000_000  # what .venv's growth, the database, the objects and the model take on a first run
+READY_SECONDS = 90.0
+REDIS_SECONDS = 10.0
+CLOUD_SECONDS = 60.0
+ENDPOINT_SECONDS = 120.0
+
+
+class Failure(Exception):
+    """The demo cannot go on: one line why, one line what to do."""
+
+    def __init__(self, why: str, cure: str, log: Process | None = None) -> None:
+        super().__init__(why)
+        self.cure = cure
+        self.log = log
+
+
+class Demo:
+    """What the stages share."""
+
+    def __init__(
+        self, supervisor: Supervisor, stages: Stages, own: dict[str, str], ports: dict[str, int], web_port: int
+    ) -> None:
+        self.supervisor = supervisor
+        self.stages = stages
+        self.own = own
+        self.ports = ports
+        self.web_port = web_port
+        self._env = environment.child(own, os.environ)
+
+    def process(self, name: str, *command: str) -> Process:
+        return Process(name, command, env=self._env, log=LOGS / f"{name.replace(' ', '-')}.log", cwd=ROOT)
+
+    def python(self, name: str, *arguments: str) -> Process:
+        return self.process(name, sys.executable, *arguments)
+
+    def run(self, stage: Stage, process: Process) -> None:
+        """Run a command, its last line as the stage's detail."""
+        self.supervisor.run(process, watch=lambda process: stage.tell(process.tail(1).strip()))
+        stage.tell(process.tail(1).strip())
+
+
+def launch(demo: Demo, pool: ThreadPoolExecutor) -> list[DemoShopper]:
+    """Every stage, side by side where they do not need each other. Returns shoppers to sign in as."""
+    redis_up = pool.submit(start_redis, demo)
+    cloud_up = pool.submit(start_cloud, demo)
+    tables = pool.submit(make_tables, demo)
+    files = pool.submit(convert, demo)
+    static = pool.submit(collect_static, demo)
+    gather(tables, files)
+    gather(pool.submit(load_catalogue, demo), redis_up, cloud_up, static)
+    web_up = pool.submit(start_web, demo)
+    export(demo)
+    train(demo)
+    start_workers(demo)
+    gather(web_up)
+    return wait_for_personal_home_page(demo)
+
+
+def gather(*futures: "Future[None]") -> None:
+    """Wait for all; the first that fails ends the waiting."""
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in done:
+        future.result()
+
+
+def start_redis(demo: Demo) -> None:
+    with demo.stages.stage("Redis") as stage:
+        url = demo.own["REDIS_URL"]
+        stage.tell(f"embedded, on port {demo.ports['redis']}")
+        if os.environ.get("REDIS_URL"):
+            stage.tell(f"yours: {urllib.parse.urlsplit(url).hostname}")
+        else:
+            try:
+                command = redis.command(demo.ports["redis"])
+            except redis.NoRedis as error:
+                raise Failure(f"there is no Redis: {error}", redis.CURE) from None
+            demo.supervisor.serve(demo.process("redis", *command), base=True)
+        client = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1)
+        with within(
+            REDIS_SECONDS, f"no Redis answers at {url}", "check REDIS_URL, or unset it for the embedded one"
+        ) as late:
+            demo.supervisor.wait_until(lambda: late() or _answers(client))
+
+
+def _answers(client: "Redis") -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+
+
+def start_cloud(demo: Demo) -> None:
+    with demo.stages.stage("Local cloud") as stage:
+        stage.tell("a stand-in for AWS: S3, SageMaker, CloudWatch…")
+        cloud = demo.python(
+            "local cloud", "-m", "deploy.local", "cloud", "--port", str(demo.ports["cloud"]),
+            "--runtime-port", str(demo.ports["runtime"]), "--state", str(STATE / "cloud"),
+        )  # fmt: skip
+        demo.supervisor.serve(cloud, base=True)
+        from deploy.local import stand_ins  # boto3 takes a second to import: beside the cloud's own start
+
+        with within(CLOUD_SECONDS, "the local cloud does not get ready", f"read {cloud.log}") as late:
+            demo.supervisor.wait_until(lambda: late() or "ready:" in cloud.tail())
+        stand_ins.create_bucket(demo.own)
+
+
+def make_tables(demo: Demo) -> None:
+    with demo.stages.stage("Database") as stage:
+        stage.tell(_readable(demo.own["DATABASE_URL"]))
+        demo.supervisor.run(demo.python("migrate", "manage.py", "migrate", "--no-input", "-v", "1"))
+
+
+def collect_static(demo: Demo) -> None:
+    with demo.stages.stage("Static files") as stage:
+        demo.run(stage, demo.python("static files", "manage.py", "collectstatic", "--no-input"))
+
+
+def convert(demo: Demo) -> None:
+    if is_done("catalogue", demo):
+        return
+    with demo.stages.stage("Shop data") as stage:
+        demo.run(stage, demo.python("shop data", "-m", "deploy.local", "convert", "--to", str(DATA)))
+
+
+def load_catalogue(demo: Demo) -> None:
+    if is_done("catalogue", demo):
+        return demo.stages.kept("Catalogue", "kept from an earlier run")
+    with demo.stages.stage("Catalogue") as stage:
+        files = ["--products", str(DATA / "products.csv"), "--events", str(DATA / "events.csv")]
+        command = demo.python("catalogue", "manage.py", "load_shop", *files)
+        try:
+            demo.run(stage, command)
+        except Ended:
+            if "were loaded before" not in command.tail():  # by a run that was killed before it could mark it
+                raise
+        mark_done("catalogue", demo)
+        shutil.rmtree(DATA)  # a hundred megabytes that nobody reads again
+
+
+def export(demo: Demo) -> None:
+    if is_done("model", demo):
+        return
+    with demo.stages.stage("Export to S3") as stage:
+        demo.run(stage, demo.python("export", "manage.py", "export_events"))
+
+
+def train(demo: Demo) -> None:
+    """Training job, gate, registry and deployment; or the endpoint that the local cloud kept."""
+    from deploy.local.stand_ins import Endpoint
+
+    endpoint = Endpoint(demo.own)
+    if is_done("model", demo) and endpoint.status() not in ("", "Failed"):
+        with demo.stages.stage("Endpoint") as stage:
+            stage.tell("kept from an earlier run, starts")
+            cure = "read .local/cloud/logs, or start afresh: make clean demo"
+            with within(ENDPOINT_SECONDS, "the kept endpoint does not come into service", cure) as late:
+                demo.supervisor.wait_until(lambda: late() or endpoint.status() == "InService", every=0.2)
+            stage.tell("kept from an earlier run")
+        return
+    with demo.stages.stage("Training, deployment") as stage:
+        demo.run(stage, demo.python("pipeline", "-m", "ml", "pipeline", "--export", demo.own["EXPORT_URL"]))
+        mark_done("model", demo)
+
+
+def start_web(demo: Demo) -> None:
+    with demo.stages.stage("Web server") as stage:
+        stage.tell(f"granian, on port {demo.web_port}")
+        web = demo.python(
+            "web", "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(demo.web_port),
+            "--workers", str(max(1, (os.cpu_count() or 1) // 2)), "--blocking-threads", "4",
+            "--respawn-failed-workers", "--workers-kill-timeout", "5", "storefront.wsgi:application",
+        )  # fmt: skip
+        demo.supervisor.serve(web)
+
+
+def start_workers(demo: Demo) -> None:
+    with demo.stages.stage("Workers and beat") as stage:
+        stage.tell("Celery: refresh (threads), nightly (processes)")
+        quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]  # alone here: nobody to gossip with
+        for queue, options in (("refresh", ["-P", "threads", "-c", "4"]), ("nightly", ["-P", "prefork", "-c", "1"])):
+            demo.supervisor.serve(
+                demo.python(
+                    f"{queue} worker", "-m", "celery", "-A", "storefront", "worker", "-Q", queue, "-n", f"{queue}@%h",
+                    *options, *quiet,
+                )
+            )  # fmt: skip
+        # Beat without memory: a demo that slept through the night must not begin with the night's export.
+        schedule = STATE / "beat"
+        shutil.rmtree(schedule, ignore_errors=True)
+        schedule.mkdir()
+        demo.supervisor.serve(
+            demo.python(
+                "beat", "-m", "celery", "-A", "storefront", "beat", "-s", str(schedule / "schedule"), "--pidfile="
+            )
+        )
+
+
+def wait_for_personal_home_page(demo: Demo) -> list[DemoShopper]:
+    """Sign in as demo shoppers do and ask until the panel is theirs: Celery → boto3 → endpoint → Redis → page."""
+    with demo.stages.stage("Personal home page") as stage:
+        address = demo.own["AISLE_URL"]
+        shoppers: list[DemoShopper] = []
+
+        def personal() -> bool:
+            try:
+                if not shoppers:
+                    shoppers.extend(DemoShopper.all(address))
+                stage.tell(f"{shoppers[0].name} sees model {shoppers[0].personal_model_version()}")
+            except NotYet as reason:
+                stage.tell(str(reason))
+                return False
+            return True
+
+        cure = f"read {LOGS}/refresh-worker.log and web.log there"
+        with within(READY_SECONDS, lambda: f"the home page is not personal: {stage.detail}", cure) as late:
+            demo.supervisor.wait_until(lambda: late() or personal(), every=0.2)
+        return shoppers
+
+
+@contextmanager
+def within(seconds: float, why: "str | Callable[[], str]", cure: str) -> Iterator[Callable[[], bool]]:
+    """A deadline to ask. Raises Failure after the block if the deadline is what ended it."""
+    deadline = time.monotonic() + seconds
+    passed = False
+
+    def late() -> bool:
+        nonlocal passed
+        passed = time.monotonic() > deadline
+        return passed
+
+    yield late
+    if passed:
+        raise Failure(f"{why if isinstance(why, str) else why()} (waited {seconds:.0f} s)", cure)
+
+
+def is_done(name: str, demo: Demo) -> bool:
+    """Whether an earlier run finished this, with this database."""
+    database = demo.own["DATABASE_URL"]
+    mark = DONE / name
+    there = not database.startswith("sqlite:///") or Path(database.removeprefix("sqlite:///")).exists()
+    return there and mark.exists() and mark.read_text() == database
+
+
+def mark_done(name: str, demo: Demo) -> None:
+    DONE.mkdir(exist_ok=True)
+    (DONE / name).write_text(demo.own["DATABASE_URL"])
+
+
+def _readable(database_url: str) -> str:
+    """Without its password."""
+    parts = urllib.parse.urlsplit(database_url)
+    return (
+        parts.path.removeprefix(f"/{ROOT}/").removeprefix(f"{ROOT}/")
+        if parts.scheme == "sqlite"
+        else f"{parts.hostname}{parts.path}"
+    )
+
+
+# --- From the command line ---------------------------------------------------------------------------------
+
+
+def run() -> int:
+    """The exit code: 0 when stopped by a person after it was ready, 130 before, 1 when something failed."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        with Lock(STATE / "demo.lock") as lock:
+            lock.sign(os.getpid())
+            return _run(console)
+    except Held as held:
+        return _refuse(
+            console, f"a demo of this checkout runs already, as process {held.pid}", "stop that one first (Ctrl-C)"
+        )
+
+
+def _run(console: Console) -> int:
+    started = time.monotonic()
+    try:
+        web_port = check_machine()
+    except Failure as failure:
+        return _refuse(console, str(failure), failure.cure)
+    ports = environment.ports()
+    own = environment.build(os.environ, ports, web_port)
+    environment.write(own)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    ready = False
+    try:
+        # Left in the opposite order: the processes end first, which frees the threads that wait for them.
+        with ThreadPoolExecutor() as pool, _Shielded() as supervisor:
+            with Stages(console) as stages:
+                shoppers = launch(Demo(supervisor, stages, own, ports, web_port), pool)
+            _welcome(console, web_port, shoppers, time.monotonic() - started)
+            ready = True
+            supervisor.wait_until(lambda: False, every=0.3)
+    except KeyboardInterrupt:
+        console.print("\nStopped." if ready else "\nInterrupted; the next run goes on from here.")
+        return 0 if ready else 130
+    except Ended as ended:
+        return _explain(
+            console, str(ended), f"read {ended.process.log}; to start afresh: make clean demo", ended.process
+        )
+    except Failure as failure:
+        return _explain(console, str(failure), failure.cure, failure.log)
+    return 0
+
+
+class _Shielded(Supervisor):
+    """Ctrl-C again, while everything is being stopped, changes nothing: the stop is bounded by itself."""
+
+    def stop(self, grace: float = 10.0) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        super().stop(grace)
+
+
+def check_machine() -> int:
+    """The port for the shop. Raises Failure if this machine cannot hold the demo."""
+    text = os.environ.get("PORT", str(WEB_PORT))
+    if not text.isdigit() or not 0 < int(text) < 65_536:
+        raise Failure(f"PORT is {text!r}, which is no port", "PORT=8080 make demo")
+    port = int(text)
+    if not environment.is_free(port):
+        raise Failure(
+            f"port {port} is in use", f"stop what listens there, or choose another: PORT={port + 1} make demo"
+        )
+    free = shutil.disk_usage(ROOT).free
+    if free < FREE_BYTES:
+        raise Failure(
+            f"the disk is full: {free / 1e9:.1f} GB are free, the demo needs {FREE_BYTES / 1e9:.1f} GB",
+            "free some space, then run this again",
+        )
+    return port
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _refuse(console: Console, why: str, cure: str) -> int:
+    console.print(f"[red]✗[/] The demo does not start: {why}.\n  What to do: {cure}")
+    return 1
+
+
+def _explain(console: Console, why: str, cure: str, process: Process | None) -> int:
+    tail = process.tail() if process else ""
+    if "No space left on device" in tail or "database or disk is full" in tail:
+        why, cure = f"{why}: the disk is full", "free some space, then run this again"
+    console.print(f"\n[red]✗[/] {why}.")
+    if tail:
+        console.print("  Its log ends:")
+        console.print("\n".join(f"    {line}" for line in tail.splitlines()), markup=False, style="dim")
+    console.print(f"  What to do: {cure}\n  Everything else is stopped.")
+    return 1
+
+
+def _welcome(console: Console, web_port: int, shoppers: list[DemoShopper], seconds: float) -> None:
+    installing = float(os.environ.get("AISLE_INSTALL_SECONDS", 0))
+    downloading = float(os.environ.get("AISLE_DOWNLOAD_SECONDS", 0))
+    names = ", ".join(shopper.name for shopper in shoppers[:4])
+    console.print(f"\n[bold green]Aisle is running:[/] [bold]http://localhost:{web_port}[/]")
+    console.print(f"  Sign in as     {names}: http://localhost:{web_port}{DemoShopper.PAGE}")
+    console.print(f"  Logs           {LOGS.relative_to(ROOT)}/")
+    console.print('  A shell beside eval "$(.venv/bin/python -m deploy.local env)"')
+    console.print("  Stop           Ctrl-C; the next start takes seconds. Forget everything: make clean")
+    install = f"{installing:.0f} s of installing ({downloading:.0f} s of it download) and " if installing else ""
+    console.print(f"  Ready after    {install}{seconds:.0f} s")

@@ -1,0 +1,96 @@
+"""Everything the demo started: nothing of it outlives the demo, and none of it dies unnoticed."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from types import TracebackType
+
+from deploy.local.process import Process
+
+POLL_SECONDS = 0.05
+
+
+class Stopping(Exception):
+    """The supervisor is ending its processes: whoever waits for one, stop waiting."""
+
+
+class Ended(Exception):
+    """A process ended that should not have, or not like this."""
+
+    def __init__(self, process: Process, code: int) -> None:
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        super().__init__(f"{process.name} {how}")
+        self.process = process
+
+
+class Supervisor:
+    """Starts services, runs commands, and stops them all on leaving the ``with`` block.
+
+    A service that others need (Redis, the local cloud) is ``base`` and stops last.
+    """
+
+    def __init__(self) -> None:
+        self._services: list[Process] = []
+        self._base: list[Process] = []
+        self._commands: list[Process] = []
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def serve(self, process: Process, *, base: bool = False) -> None:
+        """Start what should run until the end."""
+        self._start(process, self._base if base else self._services)
+
+    def run(self, process: Process, watch: Callable[[Process], None] = lambda process: None) -> None:
+        """Run a command to its end, calling ``watch`` meanwhile. Raises Ended if it, or a service, fails."""
+        self._start(process, self._commands)
+
+        def done() -> bool:
+            watch(process)
+            return process.poll() is not None
+
+        self.wait_until(done)
+        code = process.wait()
+        if code:
+            raise Ended(process, code)
+
+    def wait_until(self, condition: Callable[[], bool], every: float = POLL_SECONDS) -> None:
+        """Return when the condition holds. Raises Ended as soon as a service ends, Stopping when all must stop."""
+        while not condition():
+            self.check()
+            time.sleep(every)
+
+    def check(self) -> None:
+        """Raise Ended if a service has ended, Stopping if the supervisor is."""
+        if self._stopping:
+            raise Stopping
+        for process in (*self._base, *self._services):
+            code = process.poll()
+            if code is not None and not self._stopping:
+                raise Ended(process, code)
+
+    def stop(self, grace: float = 10.0) -> None:
+        """End everything: what uses Redis and the cloud first, then those two."""
+        with self._lock:
+            self._stopping = True
+        for group in (self._commands + self._services, self._base):
+            if group:
+                with ThreadPoolExecutor(len(group)) as pool:
+                    list(pool.map(lambda process: process.stop(grace), group))
+
+    def _start(self, process: Process, group: list[Process]) -> None:
+        with self._lock:  # or a thread could start one behind stop()'s back
+            if self._stopping:
+                raise Stopping
+            process.start()
+            group.append(process)
+
+    def __enter__(self) -> "Supervisor":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(KeyboardInterrupt):
+            self.stop()
