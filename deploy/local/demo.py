@@ -99,6 +99,7 @@ def start_redis(demo: Demo) -> None:
     with demo.stages.stage("Redis") as stage:
         url = demo.own["REDIS_URL"]
         stage.tell(f"embedded, on port {demo.ports['redis']}")
+        server = None
         if os.environ.get("REDIS_URL"):
             stage.tell(f"yours: {urllib.parse.urlsplit(url).hostname}")
         else:
@@ -106,12 +107,13 @@ def start_redis(demo: Demo) -> None:
                 command = redis.command(demo.ports["redis"])
             except redis.NoRedis as error:
                 raise Failure(f"there is no Redis: {error}", redis.CURE) from None
-            demo.supervisor.serve(demo.process("redis", *command), base=True)
+            server = demo.process("redis", *command)
+            demo.supervisor.serve(server, base=True)
         client = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1)
         with within(
             REDIS_SECONDS, f"no Redis answers at {url}", "check REDIS_URL, or unset it for the embedded one"
         ) as late:
-            demo.supervisor.wait_until(lambda: late() or _answers(client))
+            demo.supervisor.wait_until(lambda: late() or _answers(client), server)
 
 
 def _answers(client: "Redis") -> bool:
@@ -132,7 +134,7 @@ def start_cloud(demo: Demo) -> None:
         from deploy.local import stand_ins  # boto3 takes a second to import: beside the cloud's own start
 
         with within(CLOUD_SECONDS, "the local cloud does not get ready", f"read {cloud.log}") as late:
-            demo.supervisor.wait_until(lambda: late() or "ready:" in cloud.tail())
+            demo.supervisor.wait_until(lambda: late() or "ready:" in cloud.tail(), cloud)
         stand_ins.create_bucket(demo.own)
 
 
@@ -328,9 +330,7 @@ def _run(console: Console) -> int:
         console.print("\nStopped." if ready else "\nInterrupted; the next run goes on from here.")
         return 0 if ready else 130
     except Ended as ended:
-        return _explain(
-            console, str(ended), f"read {ended.process.log}; to start afresh: make clean demo", ended.process
-        )
+        return _explain(console, str(ended), f"read {ended.process.log}; afresh: make clean demo", ended.process)
     except Failure as failure:
         return _explain(console, str(failure), failure.cure, failure.log)
     return 0

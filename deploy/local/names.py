@@ -81,36 +81,39 @@ class Names:
             size = "" if is_case(code) else readable_size(code.size)
             plain.append(Named(code.product_id, "", place.department, place.category, type_name, brand, size))
         alike = Counter(_bare(entry) for entry in plain)
-        seen: Counter[tuple[str, str, str]] = Counter()
+        nth: Counter[tuple[str, str, str]] = Counter()
+        taken = {full_name(entry, "") for entry in plain}
         result = []
         for entry, (_, place, _, pool) in zip(plain, goods, strict=True):
-            key = _bare(entry)
-            word = "" if alike[key] == 1 else self.variant(pool or place.variants, entry.type, seen[key])
-            seen[key] += 1
-            result.append(entry._replace(name=full_name(entry, word)))
+            key, name = _bare(entry), full_name(entry, "")
+            while alike[key] > 1 and name in taken:
+                name = full_name(entry, self.variant(pool or place.variants, entry.type, nth[key]))
+                nth[key] += 1
+            taken.add(name)
+            result.append(entry._replace(name=name))
         return result
 
     def place_of(self, code: Code) -> _Place | None:
         """Where the shop puts it; None for what is not goods."""
         place = self._places.get(code.category)
-        if place is None:  # a category that the tables do not know, or none: the till's department has to do
-            if not code.type or code.department in ("FUEL", "COUPON", "CNTRL/STORE SUP"):
-                return None
-            place = _Place(readable(code.department), readable(code.category or code.department), "plain")
-        return None if place.department == NOT_GOODS else place
+        if place is None and code.category:  # one that the table does not know: the till's own words have to do
+            place = _Place(readable(code.department), readable(code.category), "plain")
+        return None if place is None or place.department == NOT_GOODS else place
 
     def type_of(self, code: Code) -> tuple[str, str]:
         """Its readable type, and the pool of its variants ("" for the category's)."""
         for category in (code.category, ""):
             if (category, code.type) in self._types:
                 return self._types[category, code.type]
-        return readable(code.type or code.category), ""
+        return readable(code.type) or readable(code.category), ""
 
     def variant(self, pool: str, type_name: str, nth: int) -> str:
         """The nth telling word for this type: first the pool's own, then those with a line's name before them."""
         words = self._words_for(pool, type_name)
         line, position = divmod(nth, len(words))
-        return f"{LINES[line % len(LINES)]} {words[position]}".strip()
+        if line >= len(LINES):
+            return f"{words[position]} No. {line}"
+        return f"{LINES[line]} {words[position]}".strip()
 
     @cache  # noqa: B019 - lives as long as the one conversion
     def _words_for(self, pool: str, type_name: str) -> list[str]:
@@ -174,7 +177,7 @@ def readable(code: str) -> str:
     words = f"{tail} {head}".replace("/", " & ").replace(".", " ").split()
     kept = [_LONG.get(word, word) for word in words if word not in _NOISE]
     text = " ".join(word if word in _LONG.values() else word.capitalize() for word in kept if word)
-    return re.sub(r"^(& )+|( &)+$", "", re.sub(r"(& )+", "& ", text)) or "Goods"
+    return re.sub(r"^(& )+|( &)+$", "", re.sub(r"(& )+", "& ", text))
 
 
 _UNITS = {

@@ -12,6 +12,15 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from deploy.local.supervisor import Stopping
+
+MARKS = {
+    "done": Text("✓", style="green"),
+    "kept": Text("=", style="blue"),
+    "failed": Text("✗", style="red"),
+    "stopped": Text("-", style="dim"),  # because another failed
+}
+
 
 class Stage:
     """One line. ``tell`` changes what stands behind its name."""
@@ -36,8 +45,7 @@ class Stage:
         self._seconds = self.seconds
 
     def mark(self) -> RenderableType:
-        marks = {"done": Text("✓", style="green"), "failed": Text("✗", style="red"), "kept": Text("=", style="blue")}
-        return marks.get(self.state, self._spinner)
+        return MARKS.get(self.state, self._spinner)
 
 
 class Stages:
@@ -57,8 +65,8 @@ class Stages:
             self._stages.append(stage)
         try:
             yield stage
-        except BaseException:
-            stage.end("failed")
+        except BaseException as error:
+            stage.end("stopped" if isinstance(error, Stopping) else "failed")
             self._print(stage)
             raise
         stage.end("done" if stage.state == "runs" else stage.state)

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from types import TracebackType
 
 from deploy.local.process import Process
@@ -13,7 +12,7 @@ POLL_SECONDS = 0.05
 
 
 class Stopping(Exception):
-    """The supervisor is ending its processes: whoever waits for one, stop waiting."""
+    """The supervisor is ending its processes, or must since one failed: whoever waits for something, stop."""
 
 
 class Ended(Exception):
@@ -28,7 +27,8 @@ class Ended(Exception):
 class Supervisor:
     """Starts services, runs commands, and stops them all on leaving the ``with`` block.
 
-    A service that others need (Redis, the local cloud) is ``base`` and stops last.
+    A service that others need (Redis, the local cloud) is ``base`` and stops last. Leaving the block with Stopping
+    raises the Ended that was its cause.
     """
 
     def __init__(self) -> None:
@@ -37,13 +37,14 @@ class Supervisor:
         self._commands: list[Process] = []
         self._lock = threading.Lock()
         self._stopping = False
+        self.failed: Ended | None = None  # the first service that ended by itself
 
     def serve(self, process: Process, *, base: bool = False) -> None:
         """Start what should run until the end."""
         self._start(process, self._base if base else self._services)
 
     def run(self, process: Process, watch: Callable[[Process], None] = lambda process: None) -> None:
-        """Run a command to its end, calling ``watch`` meanwhile. Raises Ended if it, or a service, fails."""
+        """Run a command to its end, calling ``watch`` meanwhile. Raises Ended if it fails, Stopping if others do."""
         self._start(process, self._commands)
 
         def done() -> bool:
@@ -55,20 +56,29 @@ class Supervisor:
         if code:
             raise Ended(process, code)
 
-    def wait_until(self, condition: Callable[[], bool], every: float = POLL_SECONDS) -> None:
-        """Return when the condition holds. Raises Ended as soon as a service ends, Stopping when all must stop."""
+    def wait_until(
+        self, condition: Callable[[], bool], service: Process | None = None, every: float = POLL_SECONDS
+    ) -> None:
+        """Return when the condition holds. Raises Ended if ``service``, Stopping if another service ends before."""
         while not condition():
-            self.check()
+            try:
+                self.check()
+            except Stopping:
+                if self.failed is not None and self.failed.process is service:
+                    raise self.failed from None
+                raise
             time.sleep(every)
 
     def check(self) -> None:
-        """Raise Ended if a service has ended, Stopping if the supervisor is."""
-        if self._stopping:
-            raise Stopping
-        for process in (*self._base, *self._services):
-            code = process.poll()
-            if code is not None and not self._stopping:
-                raise Ended(process, code)
+        """Raise Stopping if everything must end, since somebody wants it or since a service has ended."""
+        with self._lock:
+            if self._stopping or self.failed:
+                raise Stopping
+            for process in (*self._base, *self._services):
+                code = process.poll()
+                if code is not None:
+                    self.failed = Ended(process, code)
+                    raise Stopping
 
     def stop(self, grace: float = 10.0) -> None:
         """End everything: what uses Redis and the cloud first, then those two."""
@@ -92,5 +102,6 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(KeyboardInterrupt):
-            self.stop()
+        self.stop()
+        if isinstance(error, Stopping) and self.failed:
+            raise self.failed from None
