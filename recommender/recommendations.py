@@ -145,7 +145,8 @@ def _viewed(looked_at: Mapping[str, str], bodies: Mapping[str, cache.Body]) -> S
         for item in found:
             part = weight * item.score
             scores[item.product_id] = scores.get(item.product_id, 0.0) + part
-            best[item.product_id] = max(best.get(item.product_id, (part, looked)), (part, looked))
+            if part > best.get(item.product_id, (0.0, ""))[0]:
+                best[item.product_id] = part, looked
     if not used:
         return Slate("for_you")
     ranked = sorted(scores, key=lambda product_id: -scores[product_id])

@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from ml import contract
-from recommender import aws, cache, counters, export, keys, queries
+from recommender import aws, cache, counters, keys, queries
 from recommender.models import Event, OwedPurge
 from recommender.queries import Wanted
 
@@ -143,7 +143,7 @@ def _asked(batch: Sequence[Wanted]) -> dict[str, cache.Body]:
             response["model_version"],
             one.arm,
             {
-                name: [(item["product_id"], item["score"], item["because"]) for item in items]
+                name: [(item["product_id"], item["score"], item.get("because")) for item in items]
                 for name, items in answers[one.query["slate_id"]].items()
             },
         )
@@ -236,6 +236,8 @@ def export_events() -> dict[str, int | str]:
 
     The marker goes first and comes back last, so that nobody trains on half an export.
     """
+    from recommender import export  # here, because it brings pyarrow, which every web process would load and never use
+
     url = str(settings.RECOMMENDER["EXPORT_URL"]).rstrip("/")
     aws.remove_others(f"{url}/{contract.EXPORT_MARKER}", keep=set())
     rows = {}

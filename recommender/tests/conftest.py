@@ -1,0 +1,156 @@
+"""Real parts: the Redis of the whole run, a Celery worker in a process of its own, ml.serve with a trained model."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+from redis import Redis
+
+from ml.contract import ProductRow
+from recommender import aws, cache, counters, recommendations
+from recommender.tests import fakes
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def product_rows() -> Iterator[ProductRow]:
+    """A catalogue for settings.RECOMMENDER["CATALOGUE"]: p1 … p30 in three categories."""
+    for number in range(1, 31):
+        yield ProductRow(
+            product_id=f"p{number}", name=f"Product {number}", department="FOOD", category=f"C{number % 3}",
+            type="T", brand="National", size="1 L", price=1.5,
+        )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def catalogue(settings: Any) -> None:
+    settings.RECOMMENDER = {**settings.RECOMMENDER, "CATALOGUE": "recommender.tests.conftest.product_rows"}
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    """A client of the test's own, and an empty Redis."""
+    with Redis.from_url(redis_url, decode_responses=True) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+@pytest.fixture(autouse=True)
+def _forgetful_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process keeps in memory must not pass from test to test."""
+    monkeypatch.setattr(cache, "_away_until", 0.0)
+    recommendations._remembered.clear()
+    counters._counts.clear()
+    aws._breaker.close()
+    aws._made_runtime.cache_clear()
+    aws._made_s3.cache_clear()
+
+
+@pytest.fixture
+def redis_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and for the rest of the test this process finds nobody at Redis's address."""
+
+    def go_away() -> None:
+        nobody = Redis.from_url("redis://127.0.0.1:9/0", socket_connect_timeout=0.2)
+        monkeypatch.setattr(cache, "_client", lambda: nobody)
+        monkeypatch.setattr(cache, "_script", lambda source: nobody.register_script(source))
+
+    return go_away
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[fakes.FakeEndpoint]:
+    with fakes.running() as fake:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", fake.url)
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of ml.serve with a small model that was really trained."""
+    from ml.tests import samples
+
+    base = tmp_path_factory.mktemp("ml")
+    samples.train_small(base / "model")
+    port = free_port()
+    env = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
+    server = subprocess.Popen([sys.executable, "-m", "ml", "serve"], cwd=ROOT, env=env)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: _answers(f"{url}/ping"), 60)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=15)
+
+
+@pytest.fixture
+def start_worker(
+    redis: Redis, transactional_db: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """Start the refresh worker as a user would, on this test's database, asking this endpoint."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(endpoint_url: str) -> subprocess.Popen[bytes]:
+        worker = subprocess.Popen(
+            [
+                sys.executable, "-m", "celery", "-A", "storefront", "worker",
+                "-Q", "refresh", "-P", "threads", "-c", "4",
+                "--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"test{len(started)}@%h",
+            ],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DATABASE_URL": _database_url(),
+                "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": endpoint_url,
+            },
+        )  # fmt: skip
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        if worker.poll() is None:
+            worker.terminate()
+            worker.wait(timeout=15)
+
+
+def wait_for(true: Callable[[], object], seconds: float = 20) -> None:
+    """Until it is; a test that waits in vain fails here."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _database_url() -> str:
+    its = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{its['NAME']}"
+    return (
+        f"postgres://{its['USER']}:{its['PASSWORD']}@{its['HOST'] or 'localhost'}:{its['PORT'] or 5432}/{its['NAME']}"
+    )

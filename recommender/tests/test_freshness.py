@@ -1,0 +1,287 @@
+"""Promise 3: what a shopper does changes what the shopper sees, without a task per event, and nothing is lost."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from unittest.mock import patch
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+from redis import Redis
+
+from recommender import cache, counters, events, keys, privacy, recommendations, tasks
+from recommender.events import NewEvent
+from recommender.models import Event
+from recommender.tests.conftest import wait_for
+from recommender.tests.fakes import FakeEndpoint
+
+Start = Callable[[str], "subprocess.Popen[bytes]"]
+
+
+def view(product_id: str) -> NewEvent:
+    return NewEvent(product_id=product_id, kind="view")
+
+
+def wake_ups(redis: Redis) -> int:
+    return sum('"task": "recommender.tasks.refresh"' in message for message in redis.lrange("refresh", 0, -1))
+
+
+def pending(redis: Redis) -> set[str]:
+    return set(redis.smembers("aisle:pending"))
+
+
+@pytest.mark.django_db(transaction=True)
+class TestWaking:
+    def test_an_event_makes_its_shopper_pending_once_it_is_committed(self, redis: Redis) -> None:
+        [shopper_id] = privacy.join()
+        with transaction.atomic():
+            events.record(shopper_id, [view("p1")])
+            assert pending(redis) == set()
+        assert pending(redis) == {f"shopper:{shopper_id}"}
+        assert wake_ups(redis) == 1
+
+    def test_an_event_that_is_rolled_back_wakes_nobody(self, redis: Redis) -> None:
+        [shopper_id] = privacy.join()
+        with transaction.atomic():
+            events.record(shopper_id, [view("p1")])
+            transaction.set_rollback(True)
+        assert pending(redis) == set()
+        assert wake_ups(redis) == 0
+
+    def test_repeated_events_collapse_into_one_refresh_and_one_wake_up(
+        self, redis: Redis, endpoint: FakeEndpoint
+    ) -> None:
+        [shopper_id] = privacy.join()
+        for number in range(20):
+            events.record(shopper_id, [view(f"p{number}")])
+        assert wake_ups(redis) == 1
+        assert tasks.refresh() == 1
+        assert len(endpoint.queries) == 1
+        assert len(endpoint.queries[0]["history"]) == 20
+
+    def test_many_shoppers_share_one_invocation(self, redis: Redis, endpoint: FakeEndpoint) -> None:
+        for shopper_id in privacy.join(50):
+            events.record(shopper_id, [view("p1")])
+        assert wake_ups(redis) == 1
+        assert tasks.refresh() == 50
+        assert len(endpoint.requests) == 1
+
+    def test_impressions_and_clicks_wake_nobody(self, redis: Redis) -> None:
+        [shopper_id] = privacy.join()
+        shown = [NewEvent(product_id="p1", kind=kind, slate_id="s", position=0) for kind in ("impression", "click")]
+        assert events.record(shopper_id, shown) == 2
+        assert pending(redis) == set()
+
+    def test_the_wake_up_flag_falls_when_keys_are_taken_so_that_drains_overlap(self, redis: Redis) -> None:
+        cache.add(["product:p1"])
+        assert cache.add(["product:p2"]) is False
+        cache.take(10)
+        assert cache.add(["product:p3"]) is True
+
+    def test_a_drain_that_leaves_keys_wakes_the_next_before_it_asks(
+        self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tasks, "BATCH", 3)
+        cache.add([f"product:p{n}" for n in range(5)])
+        assert tasks.refresh() == 3
+        assert wake_ups(redis) == 1
+        assert len(pending(redis)) == 2
+
+    def test_what_shoppers_wait_for_is_taken_before_bulk_work(self, redis: Redis) -> None:
+        tasks.request_refresh([f"product:p{n}" for n in range(100)], later=True)
+        tasks.request_refresh(["shopper:1", "shopper:2"])
+        assert {"shopper:1", "shopper:2"} < set(cache.take(10).keys)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestNothingIsLost:
+    def test_a_worker_killed_in_mid_drain_loses_nothing(
+        self, redis: Redis, endpoint: FakeEndpoint, start_worker: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        [shopper_id] = privacy.join()
+        endpoint.gate.clear()  # the worker stands in the middle of its call
+        worker = start_worker(endpoint.url)
+        events.record(shopper_id, [view("p1")])
+        wait_for(lambda: endpoint.requests)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        assert pending(redis) == set()
+        assert redis.zcard("aisle:in-flight") == 1
+
+        endpoint.gate.set()
+        in_flight = redis.zrange("aisle:in-flight", 0, -1)
+        redis.zadd("aisle:in-flight", dict.fromkeys(in_flight, 1))  # half a minute later
+        tasks.sweep()
+        assert tasks.refresh() == 1
+        assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].source == "fresh"
+
+    def test_the_sweep_leaves_keys_alone_whose_deadline_lies_ahead(self, redis: Redis) -> None:
+        cache.add(["product:p1"])
+        cache.take(1)
+        tasks.sweep()
+        assert pending(redis) == set()
+
+    def test_a_slow_drain_does_not_finish_what_another_has_taken_again(self, redis: Redis) -> None:
+        cache.add(["product:p1"])
+        first = cache.take(1)
+        redis.zadd("aisle:in-flight", {"product:p1": 1})
+        cache.return_expired()
+        second = cache.take(1)
+        cache.put([cache.Entry("product:p1", cache.Body())], first.deadline)
+        assert redis.zscore("aisle:in-flight", "product:p1") == second.deadline
+
+    @pytest.mark.parametrize("slates_survive", [True, False])
+    def test_a_lost_redis_loses_no_refresh(self, redis: Redis, endpoint: FakeEndpoint, slates_survive: bool) -> None:
+        [shopper_id] = privacy.join()
+        events.record(shopper_id, [view("p1")])
+        tasks.refresh()
+        events.record(shopper_id, [view("p2")])
+        Event.objects.update(time=timezone.now() - timedelta(seconds=20))
+        if slates_survive:
+            redis.delete("aisle:pending", "aisle:wake")
+        else:
+            redis.flushdb()
+        tasks.sweep()
+        assert pending(redis) == {f"shopper:{shopper_id}"}
+        tasks.refresh()
+        assert {item["product_id"] for item in endpoint.queries[-1]["history"]} == {"p1", "p2"}
+
+    def test_the_sweep_asks_for_nothing_that_is_up_to_date(self, redis: Redis, endpoint: FakeEndpoint) -> None:
+        [shopper_id] = privacy.join()
+        events.record(shopper_id, [view("p1")])
+        Event.objects.update(time=timezone.now() - timedelta(seconds=20))
+        tasks.refresh()
+        tasks.sweep()
+        assert pending(redis) == set()
+
+    def test_the_sweep_goes_on_from_where_the_last_one_ended(self, redis: Redis, endpoint: FakeEndpoint) -> None:
+        """Redis was out of reach for hours, and kept its memory: everything since is compared."""
+        [shopper_id] = privacy.join()
+        cache.mark_swept(time.time() - 7200)
+        with patch.object(tasks, "request_refresh"):  # what is asked while Redis is out of reach is dropped
+            events.record(shopper_id, [view("p1")])
+        Event.objects.update(time=timezone.now() - timedelta(hours=1, minutes=50))
+        tasks.sweep()
+        assert pending(redis) == {f"shopper:{shopper_id}"}
+
+    def test_the_sweep_wakes_a_worker_for_keys_whose_wake_up_was_lost(self, redis: Redis) -> None:
+        cache.add(["product:p1"])  # nobody was told
+        redis.delete("aisle:wake")
+        tasks.sweep()
+        assert wake_ups(redis) == 1
+        tasks.sweep()
+        assert wake_ups(redis) == 1
+
+    def test_an_event_outlives_a_redis_that_is_away_and_its_refresh_is_counted_as_dropped(
+        self, redis: Redis, redis_away: Callable[[], None]
+    ) -> None:
+        [shopper_id] = privacy.join()
+        redis_away()
+        assert events.record(shopper_id, [view("p1")]) == 1
+        assert Event.objects.count() == 1
+        assert counters.counts() == {"refreshes_dropped": 1}
+
+    def test_an_event_outlives_a_broker_that_is_away(self, redis: Redis) -> None:
+        from storefront.celery import app
+
+        [shopper_id] = privacy.join()
+        with app.connection("redis://127.0.0.1:9/0", transport_options=app.conf.broker_transport_options) as nowhere:
+            apply_async = tasks.refresh.apply_async
+            with patch.object(
+                tasks.refresh, "apply_async", lambda **options: apply_async(connection=nowhere, **options)
+            ):
+                began = time.monotonic()
+                assert events.record(shopper_id, [view("p1")]) == 1
+                assert time.monotonic() - began < 5  # kombu's own way would be to try for ever
+        assert counters.counts() == {"wake_ups_dropped": 1}
+        assert pending(redis) == {f"shopper:{shopper_id}"}
+        assert redis.get("aisle:wake") is None
+
+
+@pytest.mark.django_db(transaction=True)
+class TestOnlyTheNewestIsKept:
+    def test_a_slate_is_written_only_if_its_event_is_newer(self, redis: Redis) -> None:
+        def put(event: int, name: str) -> int:
+            return cache.put([cache.Entry("shopper:1", cache.Body(slate_id=name), event=event)], 0)
+
+        assert put(5, "five") == 1
+        assert put(4, "four") == 0
+        assert put(5, "five again") == 1
+        body = cache.peek("shopper:1")
+        assert body
+        assert body.slate_id == "five again"
+
+    def test_taking_a_dismissal_back_is_newer_than_the_dismissal(self, redis: Redis, endpoint: FakeEndpoint) -> None:
+        [shopper_id] = privacy.join()
+        events.record(shopper_id, [view("p1"), NewEvent(product_id="r00", kind="dismiss")])
+        tasks.refresh()
+        assert endpoint.queries[-1]["slates"][0]["exclude"] == ["r00"]
+        events.undo_dismiss(shopper_id, "r00")
+        assert tasks.refresh() == 1
+        assert endpoint.queries[-1]["slates"][0]["exclude"] == []
+        shown = recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].items
+        assert shown[0].product_id == "r00"
+
+    def test_undoing_what_was_never_dismissed_does_nothing(self, redis: Redis) -> None:
+        [shopper_id] = privacy.join()
+        events.undo_dismiss(shopper_id, "p1")
+        assert Event.objects.count() == 0
+        assert pending(redis) == set()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestBackingOff:
+    def test_keys_that_cannot_be_served_go_back_and_the_drain_comes_later(
+        self, redis: Redis, endpoint: FakeEndpoint
+    ) -> None:
+        endpoint.fault = "500"
+        cache.add(["product:p1"])
+        assert tasks.refresh() == 0
+        assert pending(redis) == {"product:p1"}
+        assert redis.zcard("aisle:in-flight") == 0
+        assert wake_ups(redis) == 1  # with a countdown
+        assert cache.add(["product:p2"]) is False  # no drain is woken meanwhile
+
+    def test_old_slates_stay_while_the_endpoint_fails(self, redis: Redis, endpoint: FakeEndpoint) -> None:
+        [shopper_id] = privacy.join()
+        events.record(shopper_id, [view("p1")])
+        tasks.refresh()
+        endpoint.fault = "nonsense"
+        events.record(shopper_id, [view("p2")])
+        tasks.refresh()
+        assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].items
+
+    def test_a_query_that_the_endpoint_refuses_does_not_hold_up_the_others(
+        self, redis: Redis, endpoint: FakeEndpoint
+    ) -> None:
+        endpoint.refuses = "p13"
+        wanted = [f"product:p{n}" for n in range(10, 20)]
+        cache.add(wanted)
+        assert tasks.refresh() == 10
+        assert pending(redis) == set()
+        assert [key for key in wanted if not cache.read([key]).bodies[key].slates] == ["product:p13"]
+        assert counters.counts()["queries_refused"] == 1
+
+    def test_requests_are_bounded_by_bytes(
+        self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tasks, "MOST_BYTES", 1_000)
+        cache.add([f"product:p{n}" for n in range(20)])
+        assert tasks.refresh() == 20
+        assert len(endpoint.requests) > 4
+
+
+def test_a_wake_up_expires_rather_than_pile_up(redis: Redis) -> None:
+    tasks.wake_worker()
+    [message] = redis.lrange("refresh", 0, -1)
+    assert '"expires": "2' in message
+
+
+def test_keys_say_what_they_are() -> None:
+    assert keys.parse(keys.shopper(7)) == ("shopper", "7")
+    assert keys.in_cart(keys.parse(keys.cart(["b", "a", "b"]))[1]) == ["a", "b"]
+    with pytest.raises(ValueError, match="not a key"):
+        keys.parse("nonsense")
