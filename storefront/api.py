@@ -5,6 +5,7 @@ only the browser knows of them; carts and purchases are recorded by the server t
 """
 
 import logging
+from io import BytesIO
 from typing import Any
 
 from django.http import HttpRequest
@@ -14,7 +15,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from redis.exceptions import RedisError
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import SimpleRateThrottle
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 KINDS = ("view", "impression", "click", "dismiss")
 SERVER_KINDS = ("cart", "purchase")
 MOST_EVENTS = 50  # of one report
+MOST_BYTES = 50_000  # of one report: fifty events with every field at its longest are near it
 WHO = frozenset({"shopper_id", "shopper", "user", "user_id", "customer_id", "account"})
 
 
@@ -44,6 +47,19 @@ class BrowserOnly(BaseAuthentication):
     def authenticate(self, request: Request) -> None:
         SessionAuthentication().enforce_csrf(request)
         return None
+
+
+class ReportParser(JSONParser):
+    """JSON of bounded size and depth: whatever else arrives is the sender's error, not ours."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        body = stream.read(MOST_BYTES + 1)
+        if len(body) > MOST_BYTES:
+            raise ParseError(f"A report has at most {MOST_BYTES} bytes.")
+        try:
+            return super().parse(BytesIO(body), media_type, parser_context)
+        except RecursionError:
+            raise ParseError("JSON parse error - nested too deeply") from None
 
 
 class PerShopper(SimpleRateThrottle):
@@ -115,6 +131,7 @@ class AcceptedSerializer(serializers.Serializer[Any]):
 
 class EventsView(APIView):
     authentication_classes = (BrowserOnly,)
+    parser_classes = (ReportParser,)
     throttle_classes = (PerShopper, PerAddress)
 
     @extend_schema(

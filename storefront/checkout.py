@@ -14,6 +14,7 @@ from storefront import visitor as visitors
 from storefront.cart import contents
 from storefront.models import Order
 
+UNEXPECTED = "The form did not come as this page sends it. Please look at the order and try again."
 KEY = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -56,7 +57,8 @@ def _place(request: HttpRequest) -> HttpResponse:
     visitor = visitors.of(request)
     form = CheckoutForm(request.POST)
     if not form.is_valid():
-        return _page(request, form, status=422)
+        unseen = {"key", "shown_cents"} & form.errors.keys()
+        return _page(request, form, status=422, problem=UNEXPECTED if unseen else "")
     given = form.cleaned_data
     try:
         placed = orders.place(

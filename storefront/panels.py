@@ -115,14 +115,11 @@ def newer(visitor: Visitor, seen: str, look: int, product: Product | None) -> Pa
     slates = recommendations.for_page(
         shopper_id=visitor.shopper_id, viewed=visitor.viewed[:3], cart=visitor.cart, names={"for_you"}
     )
-    slate = slates["for_you"]
-    if slate.source not in PERSONAL or slate.slate_id == seen:
+    if slates["for_you"].source not in PERSONAL or slates["for_you"].slate_id == seen:
         return None
-    panel = _panels(visitor, ["for_you"], slates, product).get("for_you")
-    if panel is None:
-        return None
-    may_change = visitor.shopper_id is not None and slate.source != "fresh"
-    return _with_poll(panel, look + 1, product) if may_change else panel
+    # With the page's other panels, so that no product comes to stand in two of them.
+    panel = for_page(visitor, ["together", "similar", "for_you"] if product else ["for_you"], product).get("for_you")
+    return _with_poll(panel, look + 1, product) if panel and panel.poll else panel
 
 
 def poll_address(seen: str, look: int, product_id: str) -> str:
@@ -146,7 +143,7 @@ def _panels(
 
 def _with_poll(panel: Panel, look: int, product: Product | None) -> Panel:
     if look > len(POLLS):
-        return panel
+        return replace(panel, poll="")
     address = poll_address(panel.slate.slate_id, look, product.product_id if product else "")
     return replace(panel, poll=address, delay=POLLS[look - 1])
 

@@ -1,0 +1,102 @@
+"""What the shop's tests stand on: a small catalogue, and a stand-in for recommender's read door."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from redis.exceptions import ResponseError
+
+from recommender import events, privacy, recommendations
+from recommender.recommendations import Item, Slate
+from storefront import menu, search
+from storefront.models import Product
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(redis_url: str) -> Iterator[None]:
+    """Of other tests: menus, vocabularies and rate limits outlive a rolled-back database."""
+    menu.refresh()
+    search.refresh()
+    cache.clear()
+    yield
+
+
+MakeProduct = Callable[..., Product]
+
+
+@pytest.fixture
+def make_product(db: None) -> MakeProduct:
+    def make(product_id: str, **fields: Any) -> Product:
+        given = {
+            "name": f"Product {product_id}",
+            "department": "Dairy",
+            "category": "Milk",
+            "price_cents": 250,
+            "stock": 10,
+        }
+        return Product.objects.create(product_id=product_id, **(given | fields))
+
+    return make
+
+
+@pytest.fixture
+def shelf(make_product: MakeProduct) -> list[Product]:
+    """Thirty products that can be bought, p01 the most popular."""
+    return [make_product(f"p{number:02}", popularity=100 - number) for number in range(1, 31)]
+
+
+class Slates:
+    """recommender's read door with slates put in by hand, keeping its promise on what was bought or dismissed.
+
+    Tiers and Redis are tested where they live; here it matters what the shop makes of a slate.
+    """
+
+    def __init__(self) -> None:
+        self.given: dict[str, Slate] = {}
+        self.asked: list[dict[str, Any]] = []
+
+    def put(
+        self,
+        name: str,
+        product_ids: Sequence[str],
+        source: str = "fresh",
+        slate_id: str = "slate-1",
+        because: str | None = None,
+    ) -> None:
+        items = tuple(Item(product_id, 1.0, because) for product_id in product_ids)
+        self.given[name] = Slate(name, items, source, slate_id, "model-1", "arm-1")
+
+    def for_page(self, *, names: Collection[str], **asked: Any) -> dict[str, Slate]:
+        self.asked.append({"names": set(names), **asked})
+        found = {name: self.given.get(name, Slate(name)) for name in names}
+        shopper_id = asked.get("shopper_id")
+        if shopper_id is not None and "for_you" in found:
+            slate = found["for_you"]
+            taken = events.taken(shopper_id, [item.product_id for item in slate.items])
+            gone = taken.bought | taken.dismissed
+            items = tuple(item for item in slate.items if item.product_id not in gone)
+            found["for_you"] = Slate("for_you", items, slate.source, slate.slate_id, slate.model_version, slate.arm)
+        return found
+
+
+@pytest.fixture
+def slates(monkeypatch: pytest.MonkeyPatch) -> Slates:
+    stand_in = Slates()
+    monkeypatch.setattr(recommendations, "for_page", stand_in.for_page)
+    return stand_in
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    """In place of Redis.execute_command: the server is there and does nothing that it is asked."""
+    raise ResponseError("OOM command not allowed when used memory > 'maxmemory'")
+
+
+@pytest.fixture
+def shopper(client: Client, db: None) -> int:
+    """The client's visitor has consented; their shopper_id."""
+    client.post("/privacy/choose/", {"choice": "yes"})
+    shopper_id: int = client.session["shopper_id"]
+    assert privacy.is_in(shopper_id)
+    return shopper_id
