@@ -4,3 +4,6 @@ from django.apps import AppConfig
 class StorefrontConfig(AppConfig):
     name = "storefront"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from storefront import checks  # noqa: F401  # registers what `check --deploy` refuses

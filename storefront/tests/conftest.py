@@ -1,6 +1,6 @@
 """What the shop's tests stand on: a small catalogue, and a stand-in for recommender's read door."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
@@ -15,12 +15,11 @@ from storefront.models import Product
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered(redis_url: str) -> Iterator[None]:
+def _nothing_remembered(redis_url: str) -> None:
     """Of other tests: menus, vocabularies and rate limits outlive a rolled-back database."""
     menu.refresh()
     search.refresh()
     cache.clear()
-    yield
 
 
 MakeProduct = Callable[..., Product]

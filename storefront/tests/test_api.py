@@ -210,7 +210,8 @@ def test_limit_and_product_are_heeded(client: Client, shelf: list[Product], slat
     ("query", "field"),
     [
         ("limit=0", "limit"), ("limit=-1", "limit"), ("limit=99999999999999999999", "limit"), ("limit=x", "limit"),
-        ("slate=everything", "slate"), ("slate=similar", "product_id"), ("slate=together&product_id=nope", "product_id"),
+        ("slate=everything", "slate"), ("slate=similar", "product_id"),
+        ("slate=together&product_id=nope", "product_id"),
         ("product_id=%00", "product_id"), ("shopper_id=1", "shopper_id"), ("colour=red", "colour"),
     ],
 )  # fmt: skip
