@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from moto.server import ThreadedMotoServer
 from pytest_django import DjangoDbBlocker
 from redis import Redis
 
@@ -75,6 +76,22 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[fakes.FakeEndpoint]:
         yield fake
 
 
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an S3 with one empty bucket, aisle."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    url = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+    try:
+        aws._s3().create_bucket(Bucket="aisle", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        yield url
+    finally:
+        urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of ml.serve with a small model that was really trained."""
@@ -120,9 +137,8 @@ def start_worker(
 
     yield start
     for worker in started:
-        if worker.poll() is None:
-            worker.terminate()
-            worker.wait(timeout=15)
+        worker.kill()
+        worker.wait()
 
 
 def wait_for(true: Callable[[], object], seconds: float = 20) -> None:

@@ -74,8 +74,6 @@ def test_reasons_come_from_the_history(server: str) -> None:
         ({"version": 1, "queries": [query("a", {"name": "for_you", "limit": 0})]}, "queries[0].slates[0].limit"),
     ],
 )
-def test_a_request_that_breaks_the_contract_is_a_400_that_names_the_field(
-    server: str, message: Any, field: str
-) -> None:
+def test_a_request_that_breaks_the_contract_is_a_400_naming_the_field(server: str, message: Any, field: str) -> None:
     status, told = post(server, message)
     assert (status, told["field"]) == (400, field)
