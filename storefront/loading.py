@@ -8,12 +8,11 @@ the demo shoppers.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 
 from django.conf import settings
@@ -37,6 +36,7 @@ _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _CLOCKS_DIFFER = timedelta(minutes=1)
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH = 1_000
+_MOST_KEPT = 100_000
 
 Progress = Callable[[str, int], None]  # what is being done, and to which row
 
@@ -143,28 +143,34 @@ def _write_products(table: Table, progress: Progress) -> int:
 def _check_events(table: Table, ids: set[str], progress: Progress) -> tuple[list[str], Counter[str]]:
     """The shoppers' keys in order of appearance, and how many purchases each product has.
 
-    A million lines pass here, nearly all of them right: so the right ones are let through by look-ups alone, and
-    only the others are examined.
+    A million lines pass here, nearly all of them right: fields that were right before are let through by look-ups
+    alone, and only the others are examined.
     """
     keys: dict[str, None] = {}
+    baskets: set[str] = set()
+    times: set[str] = set()
+    quantities = set(map(str, range(1, 1_000)))
     sold: Counter[str] = Counter()
-    pick, latest = None, datetime.now(UTC) + _CLOCKS_DIFFER
-    for row in _counted(table, "Checking events", progress):
-        pick = pick or itemgetter(*map(table.columns.index, EVENT_COLUMNS))
-        shopper, basket, product_id, kind, quantity, time = pick(row)
+    latest = datetime.now(UTC) + _CLOCKS_DIFFER
+    for shopper, basket, product_id, kind, quantity, time in _counted(table, "Checking events", progress):
         if not (
             shopper in keys
+            and time in times
+            and basket in baskets
             and product_id in ids
+            and quantity in quantities
             and kind in KINDS
-            and quantity in _USUAL_QUANTITIES
-            and len(basket) <= MAX_TEXT
-            and basket.isprintable()
-            and (moment := _moment(time)) is not None
-            and moment <= latest
         ):
-            for column, what in _event_problems(shopper, basket, product_id, kind, quantity, time, ids, latest):
+            problems = list(_event_problems(shopper, basket, product_id, kind, quantity, time, ids, latest))
+            for column, what in problems:
                 table.complain(column, what)
             keys[shopper] = None
+            if not problems:
+                if len(times) > _MOST_KEPT:  # so that memory has a bound whatever the file's length
+                    times.clear()
+                    baskets.clear()
+                times.add(time)
+                baskets.add(basket)
         if kind == "purchase":
             sold[product_id] += 1
     table.settle()
@@ -228,11 +234,8 @@ def _write_accounts(shopper_ids: dict[str, int]) -> None:
 
 def _loaded_events(table: Table, shopper_ids: dict[str, int], progress: Progress) -> Iterator[events.LoadedEvent]:
     """The second reading; what it meets was checked by the first, unless the file has changed since."""
-    pick = None
     try:
-        for row in _counted(table, "Loading events", progress):
-            pick = pick or itemgetter(*map(table.columns.index, EVENT_COLUMNS))
-            shopper, basket, product_id, kind, quantity, time = pick(row)
+        for shopper, basket, product_id, kind, quantity, time in _counted(table, "Loading events", progress):
             moment = _moment(time)
             if moment is None:
                 raise ValueError(time)
@@ -252,7 +255,7 @@ def _write_popularity(sold: Counter[str]) -> None:
 # --- Fields
 
 
-def _counted(table: Table, what: str, progress: Progress) -> Iterator[list[str]]:
+def _counted(table: Table, what: str, progress: Progress) -> Iterator[tuple[str, ...]]:
     for number, row in enumerate(table.rows(), start=1):
         if not number % 10_000:
             progress(what, number)
@@ -280,6 +283,3 @@ def _is_whole(text: str, least: int, most: int) -> bool:
 def _cents(price: str) -> int:
     whole, _, part = price.partition(".")
     return int(whole) * 100 + int(part.ljust(2, "0") or 0)
-
-
-_USUAL_QUANTITIES: Iterable[str] = frozenset(map(str, range(1, 1_000)))

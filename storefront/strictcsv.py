@@ -5,17 +5,19 @@ would be right.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
     import _csv
 
 MOST_PROBLEMS = 20  # more would bury the first, which is often the cause of the rest
-LONGEST_LINE = 65_536  # bytes: a longer one is no table
+LONGEST_LINE = 65_536  # characters: a longer one is no table
+_BLOCK = 1 << 20  # bytes
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -42,16 +44,19 @@ class Refused(Exception):
 
 @dataclass
 class Table:
-    """One CSV file. ``rows()`` may be read again; its problems gather in ``problems`` until there are too many."""
+    """One CSV file. ``rows()`` may be read again; its problems gather in ``problems`` until there are too many.
+
+    A file may have its columns in any order; ``rows()`` gives them in that of ``required`` and then ``optional``.
+    """
 
     path: Path
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     problems: list[Problem] = field(default_factory=list)
-    columns: tuple[str, ...] = ()  # in the file's order, known once rows() has begun
+    columns: tuple[str, ...] = ()  # those that the file has, in the order of the rows' fields
     line: int = 0  # of the row that rows() gave last
 
-    def rows(self) -> Iterator[list[str]]:
+    def rows(self) -> Iterator[tuple[str, ...]]:
         """Rows with as many fields as the header. Raises Refused if the file is no such table."""
         try:
             with self.path.open("rb") as file:
@@ -59,15 +64,16 @@ class Table:
         except OSError as error:
             self.refuse(0, "", f"cannot be read: {error.strerror}")
 
-    def _rows(self, reader: "_csv.Reader") -> Iterator[list[str]]:
+    def _rows(self, reader: "_csv.Reader") -> Iterator[tuple[str, ...]]:
         try:
-            self.columns = self._header(next(reader, []))
-            width = len(self.columns)
+            names = self._header(next(reader, []))
+            self.columns = tuple(name for name in self.required + self.optional if name in names)
+            width, in_order = len(names), itemgetter(*map(names.index, self.columns))
             self.line = 0
             for row in reader:
                 self.line = reader.line_num
                 if len(row) == width:
-                    yield row
+                    yield in_order(row)
                 elif row:  # an empty line is nobody's row
                     self.complain("", f"has {len(row)} fields where the header has {width}")
         except csv.Error as error:
@@ -83,7 +89,7 @@ class Table:
                 [*self.problems, Problem(self.path.name, 0, "", "reading stopped here, after so many problems")]
             )
 
-    def refuse(self, line: int, column: str, what: str) -> None:
+    def refuse(self, line: int, column: str, what: str) -> NoReturn:
         raise Refused([*self.problems, Problem(self.path.name, line, column, what)])
 
     def settle(self) -> None:
@@ -92,22 +98,33 @@ class Table:
             raise Refused(self.problems)
 
     def _lines(self, file: BinaryIO) -> Iterator[str]:
-        """Decoded here, line by line, so that a wrong byte has a line number and an endless line has an end."""
-        readline: Callable[[], bytes] = partial(file.readline, LONGEST_LINE + 1)
-        for number, line in enumerate(iter(readline, b""), start=1):
-            if number == 1:
-                line = line.removeprefix(_BOM)
-            if len(line) > LONGEST_LINE:
-                self.refuse(number, "", f"is longer than {LONGEST_LINE:,} bytes: this is not a table of rows")
-            if b"\0" in line:
-                self.refuse(number, "", "holds a NUL byte: save the file as UTF-8 text")
-            try:
-                yield line.decode()
-            except UnicodeDecodeError as error:
-                wrong = f"byte {error.start + 1} is 0x{line[error.start]:02x}"
-                self.refuse(number, "", f"is not UTF-8 ({wrong}): save the file as UTF-8")
+        """Whole blocks are decoded at once, for speed; one that holds a fault is looked through line by line."""
+        number, rest = 0, file.read(len(_BOM)).removeprefix(_BOM)
+        while block := file.read(_BLOCK):
+            block = rest + block
+            end = block.rfind(b"\n") + 1
+            yield from self._checked(block[:end], number)
+            number += block.count(b"\n", 0, end)
+            rest = block[end:]
+            if len(rest) > LONGEST_LINE:
+                break
+        yield from self._checked(rest, number)
 
-    def _header(self, names: list[str]) -> tuple[str, ...]:
+    def _checked(self, block: bytes, lines_before: int) -> Iterator[str]:
+        try:
+            text = block.decode()
+        except UnicodeDecodeError as error:
+            number = lines_before + 1 + block.count(b"\n", 0, error.start)
+            self.refuse(number, "", f"is not UTF-8 (byte 0x{block[error.start]:02x}): save the file as UTF-8")
+        if "\0" in text:
+            number = lines_before + 1 + text.count("\n", 0, text.index("\0"))
+            self.refuse(number, "", "holds a NUL byte: save the file as UTF-8 text")
+        for number, line in enumerate(io.StringIO(text, newline="\n"), start=lines_before + 1):
+            if len(line) > LONGEST_LINE:
+                self.refuse(number, "", f"is longer than {LONGEST_LINE:,} characters: this is not a table of rows")
+            yield line
+
+    def _header(self, names: list[str]) -> list[str]:
         if not names:
             self.refuse(0, "", f"is empty: its first line must name the columns {', '.join(self.required)}")
         known = self.required + self.optional
@@ -118,4 +135,4 @@ class Table:
             also = f", and may name {', '.join(self.optional)}" if self.optional else ""
             told = "; ".join(wrong[:MOST_PROBLEMS])
             self.refuse(1, "", f"{told}. The header must name {', '.join(self.required)}{also}")
-        return tuple(names)
+        return names
