@@ -172,10 +172,11 @@ def load_catalogue(demo: Demo) -> None:
 
 
 def export(demo: Demo) -> None:
-    if is_done("model", demo):
+    if is_done("export", demo):
         return
     with demo.stages.stage("Export to S3") as stage:
         demo.run(stage, demo.python("export", "manage.py", "export_events"))
+        mark_done("export", demo)
 
 
 def train(demo: Demo) -> None:

@@ -80,7 +80,9 @@ class Stages:
 
     def _print(self, stage: Stage) -> None:
         if not self._console.is_terminal:
-            self._console.print(_table([stage]))
+            self._console.print(
+                MARKS[stage.state], f"{stage.name:<22}{stage.seconds:6.1f} s  {stage.detail}", soft_wrap=True
+            )
 
     def _lines(self) -> Group:
         return Group(_table(self._stages))

@@ -53,6 +53,8 @@ class Supervisor:
 
         self.wait_until(done)
         code = process.wait()
+        if self._stopping:
+            raise Stopping
         if code:
             raise Ended(process, code)
 
