@@ -1,7 +1,7 @@
 """Data capture: what endpoints were asked and answered, as JSON lines in S3 where Model Monitor would look for them.
 
 ``<DestinationS3Uri>/<endpoint>/<variant>/yyyy/mm/dd/hh/<file>.jsonl`` (UTC). Calls only append to a list; lines are
-built and written by ``flush``, off the hot path.
+built built and written by ``write``, off the hot path.
 """
 
 import base64
@@ -9,7 +9,6 @@ import datetime
 import json
 import logging
 import random
-import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
@@ -47,7 +46,6 @@ class Capture:
         self._calls: list[Call] = []
         self._bytes = 0
         self._full = False
-        self._flushing = threading.Lock()
 
     @staticmethod
     def wants(settings: Mapping[str, Any]) -> bool:
@@ -65,21 +63,24 @@ class Capture:
             self._full = True
             log.warning("data capture stops: %s MB were captured since the start", MOST_BYTES // 1_000_000)
 
-    def flush(self) -> None:
-        """Write what waits: one object for each endpoint, variant and hour. What cannot be written is dropped."""
-        with self._flushing:
-            calls, self._calls = self._calls, []
-            files: dict[str, list[Call]] = defaultdict(list)
-            for call in calls:
-                prefix = str(call.settings["DestinationS3Uri"]).rstrip("/")
-                files[f"{prefix}/{call.endpoint}/{call.variant}/{call.time:%Y/%m/%d/%H}"].append(call)
-            for folder, batch in files.items():
-                name = f"{batch[0].time:%M-%S}-{batch[0].time.microsecond // 1000:03}-{uuid.uuid4()}.jsonl"
-                lines = "".join(json.dumps(line(call), ensure_ascii=False) + "\n" for call in batch)
-                try:
-                    self._storage.write(f"{folder}/{name}", lines.encode(), "application/x-jsonlines")
-                except (NoSuchObject, OSError) as error:
-                    log.error("%s captured calls are lost: %s", len(batch), error)
+    def take(self) -> list[Call]:
+        """What waits, to be written. Called where ``add`` is."""
+        calls, self._calls = self._calls, []
+        return calls
+
+    def write(self, calls: list[Call]) -> None:
+        """Write one object for each endpoint, variant and hour. What cannot be written is dropped."""
+        files: dict[str, list[Call]] = defaultdict(list)
+        for call in calls:
+            prefix = str(call.settings["DestinationS3Uri"]).rstrip("/")
+            files[f"{prefix}/{call.endpoint}/{call.variant}/{call.time:%Y/%m/%d/%H}"].append(call)
+        for folder, batch in files.items():
+            name = f"{batch[0].time:%M-%S}-{batch[0].time.microsecond // 1000:03}-{uuid.uuid4()}.jsonl"
+            lines = "".join(json.dumps(line(call), ensure_ascii=False) + "\n" for call in batch)
+            try:
+                self._storage.write(f"{folder}/{name}", lines.encode(), "application/x-jsonlines")
+            except (NoSuchObject, OSError) as error:
+                log.error("%s captured calls are lost: %s", len(batch), error)
 
 
 def line(call: Call) -> dict[str, Any]:

@@ -36,22 +36,28 @@ class Cloud:
     """Everything of the local cloud, wired. State lives in moto's process-wide memory: one Cloud at a time."""
 
     def __init__(self, port: int, runtime_port: int, state: Path, images: Mapping[str, Sequence[str]] = IMAGES) -> None:
+        self._ports = (port, runtime_port)
         self._state = state
         self._work = state / "work"
-        self._listeners = [_listen(port), _listen(runtime_port)]
         self._storage = Storage(state / "s3")
         self._registry = Registry(state / "sagemaker.json")
         self._jobs = Jobs(self._storage, self.keep, images, work=self._work, logs=state / "logs")
         self._endpoints = Endpoints(self._storage, self.keep, images, work=self._work, logs=state / "logs")
-        self._control = Control(self._jobs, self._endpoints, self._storage, self.keep, self._listeners[0])
-        self._runtime = Runtime(self._endpoints, Capture(self._storage), Metrics(), self._listeners[1])
+        self._opened = contextlib.ExitStack()
+        self._control: Control
+        self._runtime: Runtime
 
     def start(self) -> None:
-        """Restore what was kept, listen, and start the kept endpoints in the background. Raises CorruptState."""
-        shutil.rmtree(self._work, ignore_errors=True)
-        self._work.mkdir(parents=True)
-        count = self._storage.restore()
-        self._registry.restore()
+        """Restore what was kept, listen, and start the kept endpoints. Raises PortInUse, or CorruptState."""
+        with contextlib.ExitStack() as opened:
+            ports = [opened.enter_context(_listen(number)) for number in self._ports]
+            shutil.rmtree(self._work, ignore_errors=True)
+            self._work.mkdir(parents=True)
+            count = self._storage.restore()
+            self._registry.restore()
+            self._control = Control(self._jobs, self._endpoints, self._storage, self.keep, ports[0])
+            self._runtime = Runtime(self._endpoints, Capture(self._storage), Metrics(), ports[1])
+            self._opened = opened.pop_all()
         self._jobs.settle()
         self._runtime.start()
         self._control.start()
@@ -70,21 +76,20 @@ class Cloud:
         self._endpoints.close()
         self._runtime.close()
         self.keep()
-        for listener in self._listeners:
-            listener.close()
+        self._opened.close()
         shutil.rmtree(self._work, ignore_errors=True)
 
 
-def run(port: int, runtime_port: int, state: Path) -> None:
+def run(port: int, runtime_port: int, state: Path, images: Mapping[str, Sequence[str]] = IMAGES) -> None:
     """Serve until SIGTERM or SIGINT. Raises SystemExit with one clear line if it cannot."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s local cloud (a stand-in for AWS): %(message)s")
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     with _clear_errors(state):
-        cloud = Cloud(port, runtime_port, state)
+        cloud = Cloud(port, runtime_port, state, images)
+        cloud.start()  # what cannot be restored stays as it is: close() would write over it
         try:
-            cloud.start()
             log.info(
                 "ready: control plane and S3 at http://127.0.0.1:%d, runtime at http://127.0.0.1:%d", port, runtime_port
             )

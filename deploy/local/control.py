@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
+from xml.sax.saxutils import escape
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -219,7 +220,7 @@ def kept(application: Application, objects: Storage, keep: Callable[[], None]) -
                     keep()
                 except OSError as error:
                     log.error("the local cloud cannot keep its state: %s", error)
-                    body = _refuse(remember, "507 Insufficient Storage", "InsufficientStorage", str(error))
+                    body = _refuse(environ, remember, "507 Insufficient Storage", "InsufficientStorage", str(error))
         status, headers = started
         start_response(status, [*headers, ("X-Local-Cloud", SAID["X-Local-Cloud"])])
         return body
@@ -239,10 +240,18 @@ def _ask(application: Application, environ: dict[str, Any], start_response: Star
     try:
         return list(application(environ, start_response))
     except NotImplementedError as error:
-        return _refuse(start_response, "501 Not Implemented", "NotImplemented", f"not in the local cloud: {error}")
+        return _refuse(
+            environ, start_response, "501 Not Implemented", "NotImplemented", f"not in the local cloud: {error}"
+        )
 
 
-def _refuse(start_response: StartResponse, status: str, code: str, message: str) -> list[bytes]:
-    body = json.dumps({"__type": code, "message": message}).encode()
-    start_response(status, [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", code)])
-    return [body]
+def _refuse(
+    environ: dict[str, Any], start_response: StartResponse, status: str, code: str, message: str
+) -> list[bytes]:
+    """An error that boto3 can read: in JSON for services that are asked in JSON, else in S3's XML."""
+    if environ.get("HTTP_X_AMZ_TARGET"):
+        kind, body = "application/x-amz-json-1.1", json.dumps({"__type": code, "message": message})
+    else:
+        kind, body = "application/xml", f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+    start_response(status, [("Content-Type", kind)])
+    return [body.encode()]

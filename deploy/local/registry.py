@@ -51,7 +51,7 @@ class Registry:
         """Write what moto holds, if it changed. Raises OSError when the disk is full."""
         with self._lock:
             tables = {region: _tables(found) for region, found in regions()}
-            text = json.dumps(tables, default=_encode, indent=1).encode()
+            text = json.dumps(tables, default=_encode).encode()
             if text != self._kept:
                 replace(self._path, text)
                 self._kept = text
@@ -72,7 +72,7 @@ class Registry:
 
 def _tables(found: SageMakerModelBackend) -> dict[str, dict[str, Any]]:
     return {
-        table: {name: row if kind is None else vars(row) for name, row in list(getattr(found, table).items())}
+        table: {name: row if kind is None else dict(vars(row)) for name, row in list(getattr(found, table).items())}
         for table, kind in TABLES.items()
     }
 

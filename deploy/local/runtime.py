@@ -6,6 +6,7 @@ raises the classes it would raise in production. Signatures must be there but ar
 
 import asyncio
 import datetime
+import io
 import json
 import logging
 import re
@@ -19,6 +20,8 @@ from http import HTTPStatus
 
 import aiohttp
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 
 from deploy.local import faults
@@ -33,7 +36,6 @@ INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
 CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/,]+/\d{8}/([^/,]+)/sagemaker/aws4_request")
 MOST_BYTES = 25 * 1024 * 1024  # a real-time endpoint's payload
 MODEL_SECONDS = 60.0
-SILENT_SECONDS = 900.0  # longer than any client waits
 FLUSH_SECONDS = 5.0
 VARIANT_HEADER = "x-Amzn-Invoked-Production-Variant"
 ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
@@ -85,9 +87,8 @@ class Runtime:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
         )
-        runner = web.ServerRunner(
-            web.Server(self._handle, access_log=None, keepalive_timeout=3_600.0), shutdown_timeout=1.0
-        )
+        server = web.Server(self._handle, request_factory=_request, access_log=None, keepalive_timeout=3_600.0)
+        runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await runner.setup()
         await web.SockSite(runner, self._listener).start()
         self._ready.set_result(None)
@@ -102,7 +103,7 @@ class Runtime:
 
     async def _flush(self) -> None:
         self._metrics.flush()
-        await asyncio.to_thread(self._capture.flush)
+        await asyncio.to_thread(self._capture.write, self._capture.take())
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         match = INVOCATIONS.fullmatch(request.path)
@@ -126,7 +127,7 @@ class Runtime:
 
     async def _invoke(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
         started = time.perf_counter()
-        body = await request.read() if (request.content_length or 0) <= MOST_BYTES else None
+        body = await _body(request)
         delayed = await self._suffer(request)
         signed = CREDENTIAL.match(request.headers.get("Authorization", ""))
         if signed is None:
@@ -152,13 +153,14 @@ class Runtime:
         return await self._ask(request, body, live, variant, started + delayed, broken=befallen == "model_error")
 
     async def _suffer(self, request: web.BaseRequest) -> float:
-        """Let the call wait as long as the line makes it. Returns the seconds."""
-        if self._faults.outage == "reset":
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("an outage was asked for")
-        delay = SILENT_SECONDS if self._faults.outage == "silent" else self._faults.delay()
-        if delay:
+        """Let the call wait as long as the line makes it, or for ever. Returns the seconds."""
+        while self._faults.outage == "silent" and request.transport is not None:
+            await asyncio.sleep(0.2)
+        if self._faults.outage == "reset" and request.transport is not None:
+            request.transport.abort()
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the caller is gone")
+        if delay := self._faults.delay():
             await asyncio.sleep(delay)
         return delay
 
@@ -197,7 +199,7 @@ class Runtime:
         try:
             for attempt in (1, 2):
                 try:
-                    async with self._session.post(url, data=body, headers=passed) as response:
+                    async with self._session.post(url, data=_payload(body), headers=passed) as response:
                         return response.status, response.headers, await response.read()
                 except aiohttp.ServerDisconnectedError:
                     if attempt == 2:  # the first may have met a kept connection that the container had closed
@@ -209,6 +211,33 @@ class Runtime:
             return 0, {}, f"The container primary did not answer: {error}".encode()
         finally:
             variant.server.calls -= 1
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: aiohttp.StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    """What web.Server makes of a request's head, with SageMaker's limit on its body instead of aiohttp's 1 MB."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MOST_BYTES)
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    """aiohttp sends large bodies in pieces only if they are files."""
+    return body if len(body) < 1_000_000 else io.BytesIO(body)
+
+
+async def _body(request: web.BaseRequest) -> bytes | None:
+    """A call's body; None if it is too long, which a call that says so does not have to prove."""
+    if (request.content_length or 0) > MOST_BYTES:
+        return None
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return None
 
 
 def _call(
