@@ -76,7 +76,9 @@
 
   document.addEventListener("in-cart", ({ detail: { product_id: id, quantity } }) => {
     for (const button of document.querySelectorAll("button.add")) {
-      if (button.value === id && quantity) button.textContent = `In cart: ${quantity}`;
+      if (button.value !== id || !quantity) continue;
+      button.textContent = `In cart: ${quantity}`;
+      button.classList.add("held");
     }
   });
 

@@ -1,0 +1,152 @@
+"""The shop in a real browser: what shop.js and htmx add, and that nothing breaks the page's policy."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core import signing
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from recommender import privacy
+from storefront.models import Product
+from storefront.tests.conftest import Slates
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-quic",
+]  # fmt: skip
+IDS = [f"p{number:02}" for number in range(1, 31)]
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
+    pytest.mark.django_db(transaction=True),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # Playwright keeps an event loop in this thread; the queries here are the tests' own, between its steps.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
+    complaints: list[str] = []
+    context = browser.new_context(base_url=live_server.url)
+    opened = context.new_page()
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def shown(page: Page) -> list[str | None]:
+    cards = page.locator("#panel-for_you .card")
+    return [card.get_attribute("data-product") for card in cards.all()]
+
+
+def kept(page: Page, kind: str) -> list[dict[str, Any]]:
+    """What the shop has stored of this browser's shopper."""
+    cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
+    session = signing.loads(cookies["sessionid"], salt="django.contrib.sessions.backends.signed_cookies")
+    return [event for event in privacy.known(session["shopper_id"])["events"] if event["kind"] == kind]
+
+
+def until(page: Page, ask: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The answer as soon as there is one: what a page sends while it is left arrives when it arrives."""
+    for _ in range(100):
+        if answer := ask():
+            return answer
+        page.wait_for_timeout(50)
+    return []
+
+
+def test_the_panel_becomes_personal_without_a_reload_or_a_shift(
+    page: Page, shelf: list[Product], slates: Slates
+) -> None:
+    slates.put("for_you", IDS[:12], source="popular", slate_id="old")
+    page.add_init_script(
+        "window.shift = 0; new PerformanceObserver(list => { for (const entry of list.getEntries()) "
+        "if (!entry.hadRecentInput) window.shift += entry.value; }).observe({type: 'layout-shift', buffered: true});"
+    )
+    with page.expect_response("**/api/events") as reported:
+        page.goto("/product/p30/")
+    assert reported.value.status == 202
+    page.evaluate("window.sameDocument = true")
+    slates.put("for_you", IDS[12:24], source="viewed", slate_id="new", because="p30")
+    expect(page.locator("#panel-for_you")).to_have_attribute("data-source", "viewed", timeout=5_000)
+    expect(page.locator("#panel-for_you")).to_contain_text("Because you looked at Product p30")
+    assert shown(page) == IDS[12:24]
+    assert page.evaluate("window.sameDocument") is True
+    assert page.evaluate("window.shift") == 0
+
+
+def test_impressions_and_clicks_carry_the_slates_stamps(page: Page, shelf: list[Product], slates: Slates) -> None:
+    slates.put("for_you", IDS[:12])
+    page.goto("/")
+    page.get_by_role("button", name="Yes, remember").click()
+    with page.expect_response("**/api/events"):
+        page.wait_for_load_state()
+    page.locator("#panel-for_you .card-link").nth(1).click()
+    page.wait_for_url("**/product/p02/")
+    (click,) = until(page, lambda: kept(page, "click"))
+    stamps = (click["product_id"], click["slate_id"], click["model_version"], click["arm"], click["position"])
+    assert stamps == ("p02", "slate-1", "model-1", "arm-1", 2)
+    impressions = kept(page, "impression")
+    assert len({event["product_id"] for event in impressions}) == len(impressions) > 3
+    assert {event["slate_id"] for event in impressions} == {"slate-1"}
+
+
+def test_without_consent_no_impression_leaves_the_browser(page: Page, shelf: list[Product], slates: Slates) -> None:
+    slates.put("for_you", IDS[:12])
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if "/api/" in request.url else None)
+    page.goto("/")
+    page.locator("#panel-for_you .card").last.scroll_into_view_if_needed()
+    page.wait_for_timeout(1_500)
+    assert sent == []
+
+
+def test_not_for_me_can_be_undone_by_keyboard(page: Page, shelf: list[Product], slates: Slates) -> None:
+    slates.put("for_you", IDS[:12])
+    page.goto("/")
+    page.get_by_role("button", name="Not for me: Product p01").focus()
+    page.keyboard.press("Enter")
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="Product p01", exact=True)).to_be_focused()
+    assert shown(page) == IDS[:12]
+
+
+def test_adding_to_the_cart_keeps_the_page(page: Page, shelf: list[Product], slates: Slates) -> None:
+    page.goto("/department/dairy/")
+    page.evaluate("window.sameDocument = true")
+    add = page.get_by_role("button", name="Add Product p02 to the cart")
+    add.click()
+    expect(page.get_by_role("status")).to_contain_text("Product p02 is in your cart.")
+    expect(page.locator("#cart-link")).to_contain_text(re.compile(r"Cart\s*1"))
+    expect(add).to_have_text("In cart: 1")
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_the_shop_sells_without_javascript(browser: Browser, live_server: LiveServer, shelf: list[Product]) -> None:
+    plain = browser.new_context(java_script_enabled=False, base_url=live_server.url).new_page()
+    plain.goto("/product/p01/")
+    plain.get_by_role("button", name="Remember that I looked at this").click()
+    plain.get_by_role("button", name="Add to cart").click()
+    plain.get_by_role("link", name=re.compile("Cart")).click()
+    plain.get_by_role("link", name="Check out").click()
+    plain.get_by_label("Name").fill("Ada")
+    plain.get_by_label("Address").fill("1 Long Lane")
+    plain.get_by_role("button", name="Place the order for $2.50").click()
+    expect(plain.get_by_role("heading", name="Thank you")).to_be_visible()
