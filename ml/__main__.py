@@ -1,7 +1,7 @@
 """``python -m ml <verb>``: the cloud half's commands, and the model image's ENTRYPOINT (SageMaker appends the verb).
 
-Each verb is a module with ``add_arguments(parser)`` and ``run(arguments) -> int``, imported when it is called: ``serve``
-must not wait for boto3, nor ``deploy`` for numba.
+Each verb is a module with ``add_arguments(parser)`` and ``run(arguments) -> int``, imported when it is called:
+``serve`` must not wait for boto3, nor ``deploy`` for numba.
 """
 
 import argparse

@@ -9,7 +9,6 @@ Nothing is pickled, so nothing in an artefact can run. ``load`` refuses what doe
 
 import hashlib
 import json
-import mmap
 import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -128,13 +127,6 @@ def unpack(archive: Path, directory: Path) -> None:
                 tar.extract(member, directory, filter="data")
     except (OSError, EOFError, tarfile.TarError) as error:
         raise ArtefactError(f"{archive} is damaged ({error}); fetch or train it again") from None
-
-
-def touch(rows: Rows) -> None:
-    """Read one byte of every page, so that no shopper waits for the disk."""
-    for array in rows:
-        if array.nbytes:
-            array.view(np.uint8)[:: mmap.PAGESIZE].max()
 
 
 def _file(directory: Path, name: str) -> Path:

@@ -6,7 +6,7 @@ from collections import defaultdict
 import numpy as np
 from scipy import sparse
 
-from ml.cooccurrence import Matrix, holding, powers, similarity, strongest_per_row
+from ml.cooccurrence import Matrix, diagonal, holding, powers, similarity, strongest, strongest_per_row
 from ml.data import Catalogue
 
 # A shared type says more than a shared brand. Words of the name come on top, so names alone are enough to work with.
@@ -33,7 +33,8 @@ def resemblance(catalogue: Catalogue, count: int) -> Matrix:
     rarity = np.log1p(len(catalogue) / held)
     rarity[(held > TOO_COMMON * len(catalogue)) & (held > SMALL)] = 0.0
     weight = np.fromiter(told.values(), dtype=np.float64) * rarity[word]
-    return similarity(holding(word, product, weight, len(catalogue)), own=0.5, partner=0.5, count=count)
+    told_by = holding(word, product, weight, len(catalogue))
+    return similarity(strongest(told_by, 0.5, count), diagonal(told_by), own=0.5, partner=0.5)
 
 
 def substitutes(near: Matrix, bought: Matrix, boost: float, count: int) -> Matrix:

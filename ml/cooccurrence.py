@@ -23,11 +23,14 @@ Matrix = sparse.csr_matrix
 class Neighbours:
     """For each product its strongest partners, best first: (products, count) arrays, padded with product -1.
 
-    ``weight`` is the plain co-occurrence; the ranking also used the partner's ``scale``.
+    ``weight`` is the plain co-occurrence, whatever scale ranked them.
     """
 
     product: NDArray[np.int32]
     weight: NDArray[np.float32]
+
+    def first(self, count: int) -> "Neighbours":
+        return Neighbours(*(np.ascontiguousarray(part[:, :count]) for part in (self.product, self.weight)))
 
 
 def holding(group: NDArray[np.int32], product: NDArray[np.int32], value: NDArray[np.float64], products: int) -> Matrix:
@@ -39,7 +42,7 @@ def holding(group: NDArray[np.int32], product: NDArray[np.int32], value: NDArray
 
 
 def length_damped(held: Matrix, exponent: float) -> Matrix:
-    """Weigh each group by its number of products to ``exponent``: a basket of two says more of a pair than one of 90."""
+    """Weigh each group by its number of products to ``exponent``: a basket of 2 tells more of a pair than one of 90."""
     lengths = np.diff(held.indptr).astype(np.float32)
     return sparse.diags(lengths ** (exponent / 2)).dot(held).tocsr().astype(np.float32)
 
@@ -54,9 +57,10 @@ def powers(values: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
     return np.where(values > 0, np.power(np.maximum(values, 1e-12), exponent), 0.0)
 
 
-def strongest(held: Matrix, scale: NDArray[np.float64], count: int) -> Neighbours:
-    """The ``count`` partners of every product that rank highest by co-occurrence x the partner's ``scale``."""
+def strongest(held: Matrix, damping: float, count: int) -> Neighbours:
+    """The ``count`` partners of every product that rank highest by co-occurrence / own diagonal ** ``damping``."""
     products = held.shape[1]
+    scale = powers(diagonal(held), -damping)
     by_product = held.tocsc()
     found = Neighbours(
         np.full((products, count), -1, dtype=np.int32),
@@ -73,18 +77,13 @@ def strongest(held: Matrix, scale: NDArray[np.float64], count: int) -> Neighbour
     return found
 
 
-def similarity(held: Matrix, own: float, partner: float, count: int, smallest: float = 0.0) -> Matrix:
-    """Rows of co-occurrence / (own diagonal ** ``own`` x partner's diagonal ** ``partner``): .5 and .5 is the cosine."""
-    itself = diagonal(held)
-    scale = powers(itself, -partner)
-    found = strongest(held, scale, count)
-    valid = found.product >= 0
+def similarity(near: Neighbours, itself: NDArray[np.float64], own: float, partner: float) -> Matrix:
+    """Rows of co-occurrence / (own diagonal ** ``own`` x partner's ** ``partner``): .5 and .5 is the cosine."""
+    valid = near.product >= 0
     product = np.repeat(np.arange(len(itself), dtype=np.int32), valid.sum(axis=1))
-    target = found.product[valid]
-    value = found.weight[valid] * scale[target] * powers(itself, -own)[product]
-    kept = value > smallest
-    shape = (len(itself), len(itself))
-    return sparse.csr_matrix((value[kept].astype(np.float32), (product[kept], target[kept])), shape=shape)
+    target = near.product[valid]
+    value = near.weight[valid] * powers(itself, -partner)[target] * powers(itself, -own)[product]
+    return sparse.csr_matrix((value.astype(np.float32), (product, target)), shape=(len(itself), len(itself)))
 
 
 def strongest_per_row(rows: Matrix, count: int) -> Matrix:

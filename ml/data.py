@@ -19,14 +19,13 @@ from ml.contract import (
     EVENT_COLUMNS,
     EVENTS_PREFIX,
     EXPORT_MARKER,
-    KINDS,
     MAX_TEXT,
     PRODUCT_COLUMNS,
     PRODUCTS_PREFIX,
 )
 from ml.errors import MlError
+from ml.slates import KIND_NAMES
 
-KIND_NAMES = tuple(sorted(KINDS))  # a kind's code is its place here
 PURCHASE = KIND_NAMES.index("purchase")
 MICROSECONDS_A_DAY = 86_400_000_000
 

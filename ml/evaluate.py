@@ -26,7 +26,7 @@ from rich.table import Table
 
 from ml import data
 from ml.contract import MAX_HISTORY, HistoryItem, Query, SlateName
-from ml.cooccurrence import holding, similarity
+from ml.cooccurrence import diagonal, holding, similarity, strongest
 from ml.data import PURCHASE, Export, Interactions
 from ml.errors import MlError
 from ml.learn import NEIGHBOURS, Hyperparameters, learn, stacked
@@ -227,7 +227,8 @@ def co_occurrence(export: Export, ours: Model) -> Model:
     product = np.array([number[product_id] for product_id in export.catalogue.product_id], dtype=np.int32)
     baskets = holding(seen.basket, product[seen.product], np.ones(len(seen)), len(product))
     baskets.data[:] = 1
-    rows = stacked([similarity(baskets, own=0.5, partner=0.5, count=NEIGHBOURS)])
+    near = strongest(baskets, 0.5, NEIGHBOURS)
+    rows = stacked([similarity(near, diagonal(baskets), own=0.5, partner=0.5)])
     recipe = Recipe((Term("cosine", {"purchase": 1.0, "cart": 1.0}),), hides=("cart", "dismiss"))
     return replace(ours, row_sets=("cosine",), rows=rows, slates=dict.fromkeys(ours.slates, recipe))
 

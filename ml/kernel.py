@@ -6,6 +6,7 @@ where numba has no wheel. Products are numbered by popularity, so a tie goes to 
 popularity list is just 0, 1, 2, …
 """
 
+import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,12 @@ class Rows(NamedTuple):
     start: Places
     product: Codes
     value: NDArray[np.float32]
+
+    def touch(self) -> None:
+        """Read one byte of every page of the mapped files, so that no shopper waits for the disk."""
+        for array in self:
+            if array.nbytes:
+                array.view(np.uint8)[:: mmap.PAGESIZE].max()
 
 
 class History(NamedTuple):
@@ -124,7 +131,6 @@ def _top(  # type: ignore[no-untyped-def]
     longest = out_product.shape[1]
     share = np.empty(longest, dtype=np.float64)
     best = np.empty(longest, dtype=np.float64)
-    sharer = np.empty(longest, dtype=np.int32)
     for task in range(len(limit)):
         for place in range(first_excluded[task], last_excluded[task]):
             hidden[excluded[place]] = True
@@ -168,26 +174,23 @@ def _top(  # type: ignore[no-untyped-def]
             out_product[task, place] = target
             kept = min(kept + 1, limit[task])
 
-        # Reasons, for the chosen alone: a cause's entries follow each other, so its share is a running sum.
+        # Reasons, for the chosen alone: what each entry gave to each of them, all of its terms together.
         for place in range(kept):
             slot[out_product[task, place]] = place
             share[place] = 0.0
             best[place] = 0.0
-            sharer[place] = -1
         for entry in range(first[task], last[task]):
             for term in range(first_term[task], last_term[task]):
                 row = offset[term] + product[entry]
                 for position in range(row_start[row], row_start[row + 1]):
                     place = slot[row_product[position]]
-                    if place < 0:
-                        continue
-                    if sharer[place] != product[entry]:
-                        sharer[place] = product[entry]
-                        share[place] = 0.0
-                    share[place] += weight[term, entry] * np.float64(row_value[position])
-                    if share[place] > best[place]:
-                        best[place] = share[place]
-                        out_because[task, place] = product[entry]
+                    if place >= 0:
+                        share[place] += weight[term, entry] * np.float64(row_value[position])
+            for place in range(kept):
+                if share[place] > best[place]:
+                    best[place] = share[place]
+                    out_because[task, place] = product[entry]
+                share[place] = 0.0
 
         for place in range(kept):
             slot[out_product[task, place]] = -1

@@ -1,4 +1,4 @@
-"""From interactions to a model: every row-set in closed form, about ten seconds for a million purchases on two cores."""
+"""From interactions to a model: every row-set in closed form, on all cores."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ml import content, ridge
-from ml.cooccurrence import Matrix, holding, length_damped, similarity, strongest_per_row
-from ml.data import KIND_NAMES, Catalogue, Export, Interactions
+from ml.cooccurrence import Matrix, diagonal, holding, length_damped, similarity, strongest, strongest_per_row
+from ml.data import Catalogue, Export, Interactions
 from ml.kernel import Rows
 from ml.model import Model
-from ml.slates import BASKETS, HOUSEHOLDS, ITSELF, PAIRS, ROW_SETS, SIMILAR, SLATES, TASTE
+from ml.slates import BASKETS, HOUSEHOLDS, ITSELF, KIND_NAMES, PAIRS, ROW_SETS, SIMILAR, SLATES, TASTE
 
 NEIGHBOURS = 200  # the longest row: beyond it accuracy stands still and latency does not
 POPULAR_DAYS = 28.0  # popularity forgets as e ** (-age / days)
@@ -23,6 +23,7 @@ class Hyperparameters:
     """What a training job may set. The defaults were tuned on the Complete Journey's validation weeks."""
 
     candidates: int = 100  # K of the local ridge
+    damping: float = 0.5  # how far a candidate's own frequency counts against it
     household_penalty: float = 3.0
     basket_penalty: float = 20.0
     pair_history: float = 0.7  # exponents of the tuned co-occurrence
@@ -44,15 +45,17 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     households.data = np.sqrt(households.data)
     households = length_damped(households, settings.length_exponent)
 
-    near = content.resemblance(catalogue, NEIGHBOURS)
-    bought = similarity(households, own=0.5, partner=0.5, count=NEIGHBOURS)
+    by_household = strongest(households, settings.damping, settings.candidates)
+    by_basket = strongest(baskets, settings.damping, NEIGHBOURS)
+    alike = content.resemblance(catalogue, NEIGHBOURS)
     sets: dict[str, Matrix] = {
-        HOUSEHOLDS: ridge.fit(households, settings.candidates, settings.household_penalty, damping=0.5),
-        BASKETS: ridge.fit(baskets, settings.candidates, settings.basket_penalty, damping=0.5),
-        PAIRS: similarity(baskets, settings.pair_history, settings.pair_candidate, NEIGHBOURS),
+        HOUSEHOLDS: ridge.fit(households, by_household, settings.household_penalty),
+        BASKETS: ridge.fit(baskets, by_basket.first(settings.candidates), settings.basket_penalty),
+        PAIRS: similarity(by_basket, diagonal(baskets), settings.pair_history, settings.pair_candidate),
     }
-    sets = {name: strongest_per_row(content.lend(rows, near, LENDERS), NEIGHBOURS) for name, rows in sets.items()}
-    sets[SIMILAR] = content.substitutes(near, bought, boost=2.0, count=NEIGHBOURS // 2)
+    sets = {name: strongest_per_row(content.lend(rows, alike, LENDERS), NEIGHBOURS) for name, rows in sets.items()}
+    bought = similarity(by_household, diagonal(households), own=0.5, partner=0.5)
+    sets[SIMILAR] = content.substitutes(alike, bought, boost=2.0, count=NEIGHBOURS // 2)
     sets[ITSELF] = sparse.identity(products, dtype=np.float32, format="csr")
     return Model(
         version=version,
@@ -68,7 +71,10 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
 
 def stacked(sets: list[Matrix]) -> Rows:
     rows = sparse.vstack(sets, format="csr")
-    return Rows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32))
+    stacks = Rows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32))
+    for array in stacks:
+        array.flags.writeable = False  # as mapped from a file, so that the kernel is compiled for one kind of array
+    return stacks
 
 
 def _by_popularity(export: Export) -> tuple[Export, NDArray[np.float64]]:
@@ -82,4 +88,6 @@ def _by_popularity(export: Export) -> tuple[Export, NDArray[np.float64]]:
     number[order] = np.arange(len(order), dtype=np.int32)
     renumbered = Catalogue(*([getattr(catalogue, column)[code] for code in order] for column in Catalogue.__slots__))
     interactions = Interactions(seen.shopper, seen.basket, number[seen.product], seen.kind, seen.day)
-    return Export(renumbered, interactions, export.unknown), popularity[order] / max(popularity.max(), 1e-12)
+    return Export(renumbered, interactions, export.unknown), np.round(
+        popularity[order] / max(popularity.max(), 1e-12), 6
+    )

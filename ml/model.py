@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from ml import kernel
 from ml.contract import Answer, Query, Recommendation, SlateName, SlateQuery
-from ml.data import KIND_NAMES
 from ml.kernel import Codes, History, Places, Rows, Tasks
-from ml.slates import SHOWN_REPEATS, Recipe, Term
+from ml.slates import KIND_NAMES, SHOWN_REPEATS, Recipe, Term
 
 SECONDS_A_DAY = 86_400.0
 _KIND_CODE = {name: code for code, name in enumerate(KIND_NAMES)}

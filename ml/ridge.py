@@ -14,17 +14,13 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from ml.cooccurrence import Matrix, diagonal, on_all_cores, powers, strongest
+from ml.cooccurrence import Matrix, Neighbours, diagonal, on_all_cores
 
 
-def fit(held: Matrix, candidates: int, penalty: float, damping: float) -> Matrix:
-    """Rows (history product x recommended product) of non-negative weights.
-
-    ``candidates`` is K; candidates are ranked by co-occurrence / their own diagonal ** ``damping``.
-    """
+def fit(held: Matrix, near: Neighbours, penalty: float) -> Matrix:
+    """Rows (history product x recommended product) of non-negative weights; ``near`` are each product's candidates."""
     products = held.shape[1]
     itself = diagonal(held)
-    near = strongest(held, powers(itself, -damping), candidates)
     by_product = held.tocsc()
     weight = np.zeros(near.product.shape, dtype=np.float32)
 

@@ -14,20 +14,21 @@ import argparse
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
-from ml import artefact
+from ml.container import model_directory
 from ml.contract import CONTENT_TYPE, MAX_BYTES, VERSION, ContractError, Query, parse_request
 from ml.errors import MlError
-from ml.model import Model
-from ml.train import base_directory
+
+if TYPE_CHECKING:
+    from ml.model import Model
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -41,7 +42,7 @@ class ServeError(MlError):
     """A server that was set up wrongly."""
 
 
-def application(model: Model) -> Application:
+def application(model: "Model") -> Application:
     """The WSGI callable over a loaded model."""
 
     def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -61,12 +62,10 @@ def application(model: Model) -> Application:
     return answer
 
 
-def invoke(model: Model, environ: dict[str, Any]) -> tuple[str, bytes]:
+def invoke(model: "Model", environ: dict[str, Any]) -> tuple[str, bytes]:
     """Status and body. A request that breaks the contract is a 400 whose body names the field."""
     try:
-        if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BYTES:
-            raise ContractError("body", f"{environ['CONTENT_LENGTH']} bytes, the limit is {MAX_BYTES}")
-        request = parse_request(environ["wsgi.input"].read(), orjson.loads)
+        request = parse_request(_body(environ), orjson.loads)
     except ContractError as error:
         return "400 Bad Request", _error(error.problem, error.field)
     try:
@@ -77,9 +76,19 @@ def invoke(model: Model, environ: dict[str, Any]) -> tuple[str, bytes]:
     return "200 OK", orjson.dumps({"version": VERSION, "model_version": model.version, "answers": answers})
 
 
-def ready(model: Model) -> Model:
+def _body(environ: dict[str, Any]) -> bytes:
+    """The body, or as much of it as shows that it is too long; the rest is read away so that the sender gets a 400."""
+    source = environ["wsgi.input"]
+    body: bytes = source.read(MAX_BYTES + 1)
+    for _ in range(16):
+        if len(body) <= MAX_BYTES or not source.read(MAX_BYTES):
+            break
+    return body
+
+
+def ready(model: "Model") -> "Model":
     """Do now what the first shopper would otherwise wait for."""
-    artefact.touch(model.rows)
+    model.rows.touch()
     query: Query = {
         "slate_id": "warm",
         "history": [{"product_id": model.product_ids[0], "kind": "view", "age": 0.0, "count": 1}],
@@ -90,18 +99,21 @@ def ready(model: Model) -> Model:
 
 
 def load_application() -> Application:
-    """What each worker calls: granian opens its port first and answers when this returns."""
-    return application(ready(artefact.load(base_directory() / "model")))
+    """What each worker calls; granian answers requests when this returns, so /ping means ready."""
+    from ml import artefact  # here, because the process that watches the workers needs neither numba nor a model
+
+    try:
+        return application(ready(artefact.load(model_directory())))
+    except MlError as error:
+        print(f"serve: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, metavar="DIR", help="a folder with manifest.json (default: SageMaker's)")
+    """None: a container is set up by its environment."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.model:
-        os.environ["SAGEMAKER_BASE_DIR"] = str(arguments.model.resolve().parent)
-    artefact.load(base_directory() / "model")
     Server(
         "ml.serve:load_application",
         address="0.0.0.0",  # noqa: S104  the container's only door, as SageMaker demands

@@ -9,7 +9,9 @@ The weight of one history product under a term is
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ml.contract import Kind, SlateName
+from ml.contract import KINDS, Kind, SlateName
+
+KIND_NAMES: tuple[Kind, ...] = tuple(sorted(KINDS))  # type: ignore[arg-type]  # a kind's code is its place here
 
 # The row-sets that ml.learn makes; a term names one.
 HOUSEHOLDS = "households"  # ridge over whole households: what one who buys this also comes to buy

@@ -10,7 +10,7 @@ output/failure. SAGEMAKER_BASE_DIR stands in for /opt/ml, so jobs can share a ma
 
 import argparse
 import json
-import os
+import math
 import secrets
 import sys
 from dataclasses import fields
@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ml import artefact, data, evaluate
+from ml.container import base_directory, model_directory
 from ml.errors import MlError
 from ml.learn import Hyperparameters, learn
 
@@ -32,11 +33,7 @@ class TrainError(MlError):
     """A training job that was set up wrongly."""
 
 
-def base_directory() -> Path:
-    return Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
-
-
-def train(export_directory: Path, model_directory: Path, given: dict[str, str]) -> evaluate.Report:
+def train(export_directory: Path, destination: Path, given: dict[str, str]) -> evaluate.Report:
     """Evaluate and fit, print the metrics as SageMaker's MetricDefinitions find them, and write the artefact."""
     settings, run_settings = parse_hyperparameters(given)
     export = data.read(export_directory)
@@ -50,7 +47,7 @@ def train(export_directory: Path, model_directory: Path, given: dict[str, str]) 
     model = learn(export, settings, new_version())
     days = export.interactions.day[[0, -1]].tolist()
     first, last = ((datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).isoformat() for day in days)
-    artefact.save(model, model_directory, (first, last), metrics)
+    artefact.save(model, destination, (first, last), metrics)
     print(f"model {model.version}: {len(model.rows.product):,} weights", flush=True)
     return report
 
@@ -69,6 +66,8 @@ def parse_hyperparameters(given: dict[str, str]) -> tuple[Hyperparameters, dict[
             raise TrainError(f"hyperparameter {name!r:.60} is unknown; known are {', '.join(sorted(types))}")
         try:
             values[name] = int(text) if types[name] is int else float(text)
+            if not math.isfinite(values[name]):
+                raise ValueError(text)
         except ValueError:
             raise TrainError(f"hyperparameter {name} is {text!r:.60}, it must be a number") from None
     for name in ("candidates", "holdout_days"):
@@ -107,7 +106,7 @@ def _in_a_container() -> int:
     output = base / "output"
     (output / "data").mkdir(parents=True, exist_ok=True)
     try:
-        report = train(_channel(base), base / "model", _hyperparameters(base))
+        report = train(_channel(base), model_directory(), _hyperparameters(base))
         (output / "data" / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n")
     except Exception as error:  # whatever it is, the job's page must say it
         reason = str(error) if isinstance(error, MlError) else f"{type(error).__name__}: {error}"

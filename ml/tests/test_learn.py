@@ -1,0 +1,142 @@
+"""Learning on tiny data with a known answer."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from ml import cooccurrence, data, ridge
+from ml.contract import EventRow, ProductRow, Query, SlateName
+from ml.learn import Hyperparameters, learn
+from ml.model import Model
+from ml.tests import samples
+
+SIZE = 12
+DAY = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def checkerboard(directory: Path) -> Model:
+    """Even shoppers buy even products, odd shoppers odd ones, each all but one."""
+    events = [
+        EventRow(
+            shopper=f"s{shopper}", basket=f"b{shopper}", product_id=f"p{product:02}", kind="purchase", quantity=1,
+            time=DAY + timedelta(hours=shopper),
+        )
+        for shopper in range(SIZE)
+        for product in range(shopper % 2, SIZE, 2)
+        if product != shopper
+    ]  # fmt: skip
+    return learn(data.read(samples.write_export(directory, events)), Hyperparameters(candidates=SIZE), "board")
+
+
+def ask(model: Model, name: SlateName, *product_ids: str, kind: str = "purchase", limit: int = SIZE) -> list[str]:
+    history = [{"product_id": product_id, "kind": kind, "age": 0.0, "count": 1} for product_id in product_ids]
+    query: Query = {"slate_id": "q", "history": history, "slates": [{"name": name, "limit": limit}]}  # type: ignore[typeddict-item]
+    return [item["product_id"] for item in model.recommend([query])[0]["slates"][name] if item["because"]]
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return checkerboard(tmp_path_factory.mktemp("board"))
+
+
+@pytest.mark.parametrize("name", ["for_you", "together", "complete"])
+def test_a_checkerboards_missing_squares_are_found(board: Model, name: SlateName) -> None:
+    for product in range(SIZE):
+        found = ask(board, name, f"p{product:02}", kind="cart")
+        same_colour = {f"p{other:02}" for other in range(product % 2, SIZE, 2)} - {f"p{product:02}"}
+        assert set(found) == same_colour
+
+
+def test_the_one_product_that_a_shopper_lacks_comes_first(board: Model) -> None:
+    for missing in range(SIZE):
+        bought = [f"p{product:02}" for product in range(missing % 2, SIZE, 2) if product != missing]
+        assert ask(board, "for_you", *bought) == [f"p{missing:02}"]
+
+
+def test_local_ridge_with_all_candidates_is_the_dense_solution() -> None:
+    generator = np.random.default_rng(0)
+    dense = (generator.random((40, 8)) < 0.4).astype(np.float32)
+    held = sparse.csr_matrix(dense)
+
+    found = ridge.fit(held, cooccurrence.strongest(held, 0.5, 7), penalty=2.0).toarray()
+
+    gram = dense.T @ dense
+    for target in range(8):
+        others = np.delete(np.arange(8), target)
+        left = gram[np.ix_(others, others)] + 2.0 * np.diag(np.sqrt(np.diag(gram)[others]))
+        expected = np.maximum(np.linalg.solve(left.astype(np.float64), gram[others, target]), 0)
+        assert found[others, target] == pytest.approx(expected, abs=1e-5)
+        assert found[target, target] == 0
+
+
+def test_strongest_partners_are_those_of_the_dense_co_occurrence() -> None:
+    generator = np.random.default_rng(1)
+    dense = generator.random((30, 10)).astype(np.float32) * (generator.random((30, 10)) < 0.5)
+    held = sparse.csr_matrix(dense)
+
+    near = cooccurrence.strongest(held, 0.5, 3)
+
+    gram = (dense.T @ dense).astype(np.float64)
+    ranked = gram / np.sqrt(np.diag(gram))
+    np.fill_diagonal(ranked, -1)
+    for product in range(10):
+        best = np.argsort(-ranked[product])[:3]
+        assert near.product[product].tolist() == best.tolist()
+        assert near.weight[product] == pytest.approx(gram[product, best], rel=1e-5)
+
+
+def test_rows_are_cut_to_their_strongest() -> None:
+    rows = sparse.csr_matrix(np.array([[0, 5, 1, 3], [2, 0, 0, 0], [4, 4, 4, 4]], dtype=np.float32))
+
+    cut = cooccurrence.strongest_per_row(rows, 2)
+
+    assert cut.toarray().tolist() == [[0, 5, 0, 3], [2, 0, 0, 0], [4, 4, 0, 0]]
+
+
+def test_weights_are_never_negative_and_rows_never_too_long(model: Model) -> None:
+    assert (model.rows.value > 0).all()
+    assert np.diff(model.rows.start).max() <= 200
+
+
+def test_learning_is_the_same_twice(export: Path, model: Model) -> None:
+    again = samples.small_model(export)
+
+    for first, second in zip(model.rows, again.rows, strict=True):
+        assert np.array_equal(first, second)
+
+
+def test_a_brand_new_product_borrows_the_rows_of_its_like(tmp_path: Path) -> None:
+    new = ProductRow(
+        product_id="new", name="Pasta kind 0 no. 99", department="Dinner", category="Pasta", type="Pasta kind 0",
+        brand="Brand 0", size="500 g", price=1.0,
+    )  # fmt: skip
+    export = samples.write_export(tmp_path, products=[*samples.product_rows(), new])
+
+    model = samples.small_model(export)
+
+    shelf = dict(zip(model.product_ids, model.category, strict=True))
+    together = ask(model, "together", "new", limit=5)
+    assert together
+    assert {shelf[product_id] for product_id in together} == {"Pasta"}
+    assert "new" in ask(model, "similar", "p10", limit=12)
+
+
+def test_similar_products_share_the_type_first(model: Model) -> None:
+    types = {row["product_id"]: row["type"] for row in samples.product_rows()}
+
+    for product_id in ("p00", "p13", "p39"):
+        found = ask(model, "similar", product_id, kind="view", limit=4)
+        assert {types[other] for other in found} == {types[product_id]}
+
+
+def test_a_catalogue_without_any_words_still_learns(tmp_path: Path) -> None:
+    blank = {"name": "", "department": "", "category": "", "type": "", "brand": "", "size": ""}
+    products = [ProductRow(**{**row, **blank}) for row in samples.product_rows()]  # type: ignore[typeddict-item]
+
+    model = samples.small_model(samples.write_export(tmp_path, products=products))
+
+    assert ask(model, "together", "p00")
+    assert ask(model, "similar", "p00") == []

@@ -1,0 +1,149 @@
+"""Training under SageMaker's folders and on a laptop, by the command that a person or a container starts."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml import artefact, evaluate
+from ml.train import TrainError, new_version, parse_hyperparameters
+
+
+def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ml", *words], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def base(tmp_path: Path, export: Path) -> Path:
+    """The folders as a training job finds them."""
+    config = tmp_path / "input" / "config"
+    config.mkdir(parents=True)
+    (config / "hyperparameters.json").write_text('{"candidates": "12", "_tuning_objective_metric": "novel:recall@20"}')
+    (config / "inputdataconfig.json").write_text('{"export": {"TrainingInputMode": "File"}}')
+    shutil.copytree(export, tmp_path / "input" / "data" / "export")
+    return tmp_path
+
+
+def test_a_training_job_leaves_a_model_metrics_and_its_evaluation(base: Path) -> None:
+    done = command("train", SAGEMAKER_BASE_DIR=str(base))
+
+    assert done.returncode == 0, done.stderr
+    model = artefact.load(base / "model")
+    manifest = artefact.read_manifest(base / "model")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{4}", model.version)
+    assert len(model.product_ids) == 40
+    report = json.loads((base / "output" / "data" / "evaluation.json").read_text())
+    evaluate.gate(report)
+    assert manifest["metrics"] == evaluate.metrics(report)
+    for name, pattern in evaluate.metric_definitions():
+        printed = re.search(pattern, done.stdout)
+        assert printed is not None, name
+        assert float(printed[1]) == pytest.approx(manifest["metrics"][name], abs=1e-4)
+    assert not (base / "output" / "failure").exists()
+
+
+def test_a_job_that_cannot_learn_fails_and_says_why(base: Path) -> None:
+    (base / "input" / "data" / "export" / "_SUCCESS").unlink()
+
+    done = command("train", SAGEMAKER_BASE_DIR=str(base))
+
+    assert done.returncode == 2
+    failure = (base / "output" / "failure").read_text()
+    assert "has no _SUCCESS" in failure
+    assert len(failure) <= 1024
+    assert "Traceback" not in done.stderr
+    assert not (base / "model").exists()
+
+
+def test_a_job_without_the_export_channel_names_it(base: Path) -> None:
+    (base / "input" / "config" / "inputdataconfig.json").write_text('{"training": {}}')
+
+    done = command("train", SAGEMAKER_BASE_DIR=str(base))
+
+    assert done.returncode == 2
+    assert "it needs one named 'export'" in (base / "output" / "failure").read_text()
+
+
+def test_the_laptop_command_writes_the_same_and_the_archive(export: Path, tmp_path: Path) -> None:
+    done = command("train", "--export", str(export), "--output", str(tmp_path), "--set", "candidates=12")
+
+    assert done.returncode == 0, done.stderr
+    artefact.unpack(tmp_path / "model.tar.gz", tmp_path / "unpacked")
+    assert artefact.load(tmp_path / "unpacked").version == artefact.load(tmp_path / "model").version
+    assert (tmp_path / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"candidate": "5"}, "'candidate' is unknown; known are"),
+        ({"candidates": "many"}, "candidates is 'many', it must be a number"),
+        ({"candidates": "1.5"}, "candidates is '1.5'"),
+        ({"holdout_days": "0"}, "holdout_days must be at least 1"),
+        ({"basket_penalty": "nan"}, "basket_penalty is 'nan'"),
+    ],
+)
+def test_a_hyperparameter_that_does_not_fit_is_named(given: dict[str, str], says: str) -> None:
+    with pytest.raises(TrainError, match=says):
+        parse_hyperparameters(given)
+
+
+def test_versions_sort_by_time_and_do_not_repeat() -> None:
+    versions = [new_version() for _ in range(3)]
+
+    assert len(set(versions)) == 3
+    assert versions[0][:20] <= versions[2][:20]
+
+
+def test_every_verb_has_a_line_of_help() -> None:
+    done = command("--help", COLUMNS="120")
+
+    assert done.returncode == 0
+    for verb in ("train", "serve", "evaluate", "recommend", "deploy", "pipeline"):
+        assert re.search(rf"^ +{verb} +\w+", done.stdout, re.MULTILINE), verb
+
+
+def test_evaluate_prints_the_table_and_writes_the_report(export: Path, tmp_path: Path) -> None:
+    done = command("evaluate", str(export), "--json", str(tmp_path / "report.json"), COLUMNS="120")
+
+    assert done.returncode == 0, done.stderr
+    assert "co-occurrence" in done.stdout
+    assert set(json.loads((tmp_path / "report.json").read_text())) == set(evaluate.PROTOCOLS)
+
+
+def test_recommend_prints_names_and_reasons(model_folder: Path) -> None:
+    done = command("recommend", "p00", "p03", "--model", str(model_folder), "--limit", "3", COLUMNS="160")
+
+    assert done.returncode == 0, done.stderr
+    assert "Goes well with it" in done.stdout
+    assert "Breakfast kind 0 no. 0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["recommend", "nonsense"], "recommend: the model does not know product 'nonsense'"),
+        (["recommend", "p00", "--limit", "0"], "a limit from 1 to 200"),
+    ],
+)
+def test_a_wrong_question_is_one_line(model_folder: Path, words: list[str], says: str) -> None:
+    done = command(*words, "--model", str(model_folder))
+
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_export_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    done = command("evaluate", str(tmp_path / "nowhere"))
+
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith("evaluate: ")
+    assert "Traceback" not in done.stderr
