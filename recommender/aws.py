@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -147,15 +147,22 @@ class _Call:
         )
         self.stream = response["Body"]
         if self.given_up:
-            self.stream.close()
+            self._starve()
         answer: bytes = self.stream.read(contract.MAX_BYTES + 1)
         return answer
 
     def give_up(self) -> None:
-        """Close the stream under the thread that reads it, or a body that trickles would hold it for ever."""
         self.given_up = True
         if self.stream is not None:
-            self.stream.close()
+            self._starve()
+
+    def _starve(self) -> None:
+        """Let the thread's next read time out at once, or a body that trickles would hold it for ever.
+
+        Not ``close``: that waits for the read which it is meant to end.
+        """
+        with suppress(AttributeError, OSError):  # already read to its end, or closed
+            self.stream.set_socket_timeout(0.001)
 
 
 def _within_deadline(body: bytes, target_variant: str | None) -> bytes:

@@ -46,7 +46,7 @@ class FakeEndpoint:
         answers = []
         for query in request["queries"]:
             because = query["history"][0]["product_id"] if query["history"] else None
-            slates = {}
+            slates: dict[str, list[contract.Recommendation]] = {}
             for slate in query["slates"]:
                 shown = [one for one in (f"r{n:02}" for n in range(99)) if one not in slate.get("exclude", ())]
                 slates[slate["name"]] = [

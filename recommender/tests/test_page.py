@@ -37,7 +37,7 @@ def round_trips() -> Iterator[list[bytes]]:
 
     def counted(self: AbstractConnection, command: Any, check_health: bool = True) -> None:
         sent.append(b"".join(command) if isinstance(command, list) else command)
-        original(self, command, check_health)
+        original(self, command, check_health)  # type: ignore[no-untyped-call]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AbstractConnection, "send_packed_command", counted)

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from redis import Redis
 
-from recommender import cache, events, keys, privacy, recommendations, tasks
+from recommender import aws, cache, events, keys, privacy, recommendations, tasks
 from recommender.events import NewEvent
 from recommender.models import Event, OwedPurge, Shopper
 from recommender.tests.fakes import FakeEndpoint
@@ -42,13 +42,13 @@ class TestWithdrawing:
         """The drain has read the history and asked the endpoint; then the shopper withdraws; then it writes."""
         [shopper_id] = privacy.join()
         events.record(shopper_id, [view("p1")])
-        recommend = tasks.aws.recommend
+        recommend = aws.recommend
 
         def meanwhile(*asked: object) -> object:
             withdraw(shopper_id)
             return recommend(*asked)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(tasks.aws, "recommend", meanwhile)
+        monkeypatch.setattr(aws, "recommend", meanwhile)
         assert tasks.refresh() == 0
         assert cache.peek(keys.shopper(shopper_id)) is None
 

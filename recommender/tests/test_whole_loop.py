@@ -32,5 +32,8 @@ def test_what_a_shopper_does_comes_back_as_recommendations(
     wait_for(lambda: recommendations.version(shopper_id) != first.slate_id)
     assert "p25" in {item.because for item in for_you().items}
 
-    page = {"product_id": "p02", "cart": ["p04", "p05"], "names": ["similar", "together", "complete", "popular"]}
-    wait_for(lambda: all(slate.items for slate in recommendations.for_page(**page).values()))
+    def page() -> dict[str, recommendations.Slate]:
+        names = ["similar", "together", "complete", "popular"]
+        return recommendations.for_page(product_id="p02", cart=["p04", "p05"], names=names)
+
+    wait_for(lambda: all(slate.items for slate in page().values()))
