@@ -4,13 +4,14 @@ Reads top to bottom: ``launch`` names the stages in order. What a stage makes is
 when it is whole, so that an interrupted run is taken up where it stopped and later runs skip what is done.
 """
 
+import hashlib
 import os
 import shutil
 import signal
 import sys
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from deploy.local import environment, redis
+from deploy.local import bootstrap, environment, redis
 from deploy.local.environment import ROOT, STATE, WEB_PORT
 from deploy.local.lock import Held, Lock
 from deploy.local.process import Process
@@ -146,7 +147,13 @@ def make_tables(demo: Demo) -> None:
 
 def collect_static(demo: Demo) -> None:
     with demo.stages.stage("Static files") as stage:
+        mark, digest = DONE / "static", _digest(ROOT.glob("storefront/static/**/*"), bootstrap.STAMP)
+        if mark.exists() and mark.read_text() == digest and (ROOT / "staticfiles").exists():
+            stage.keep()
+            return
         demo.run(stage, demo.python("static files", "manage.py", "collectstatic", "--no-input"))
+        DONE.mkdir(exist_ok=True)
+        mark.write_text(digest)
 
 
 def convert(demo: Demo) -> None:
@@ -158,7 +165,9 @@ def convert(demo: Demo) -> None:
 
 def load_catalogue(demo: Demo) -> None:
     if is_done("catalogue", demo):
-        return demo.stages.kept("Catalogue", "kept from an earlier run")
+        with demo.stages.stage("Catalogue") as stage:
+            stage.keep()
+        return
     with demo.stages.stage("Catalogue") as stage:
         files = ["--products", str(DATA / "products.csv"), "--events", str(DATA / "events.csv")]
         command = demo.python("catalogue", "manage.py", "load_shop", *files)
@@ -186,11 +195,11 @@ def train(demo: Demo) -> None:
     endpoint = Endpoint(demo.own)
     if is_done("model", demo) and endpoint.status() not in ("", "Failed"):
         with demo.stages.stage("Endpoint") as stage:
-            stage.tell("kept from an earlier run, starts")
+            stage.tell("kept from an earlier run, is being started")
             cure = "read .local/cloud/logs, or start afresh: make clean demo"
             with within(ENDPOINT_SECONDS, "the kept endpoint does not come into service", cure) as late:
                 demo.supervisor.wait_until(lambda: late() or endpoint.status() == "InService", every=0.2)
-            stage.tell("kept from an earlier run")
+            stage.keep()
         return
     with demo.stages.stage("Training, deployment") as stage:
         demo.run(stage, demo.python("pipeline", "-m", "ml", "pipeline", "--export", demo.own["EXPORT_URL"]))
@@ -279,6 +288,12 @@ def is_done(name: str, demo: Demo) -> bool:
 def mark_done(name: str, demo: Demo) -> None:
     DONE.mkdir(exist_ok=True)
     (DONE / name).write_text(demo.own["DATABASE_URL"])
+
+
+def _digest(files: Iterable[Path], *more: str) -> str:
+    """Of names, sizes and times: enough to see that something changed."""
+    seen = ((str(path), path.stat()) for path in sorted((*files, *map(Path, more))) if path.is_file())
+    return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in seen]).encode()).hexdigest()
 
 
 def _readable(database_url: str) -> str:

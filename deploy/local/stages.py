@@ -40,6 +40,11 @@ class Stage:
     def tell(self, detail: str) -> None:
         self.detail = detail
 
+    def keep(self) -> None:
+        """Say that an earlier run has done this."""
+        self.state = "kept"
+        self.tell("kept from an earlier run")
+
     def end(self, state: str) -> None:
         self.state = state
         self._seconds = self.seconds
@@ -71,12 +76,6 @@ class Stages:
             raise
         stage.end("done" if stage.state == "runs" else stage.state)
         self._print(stage)
-
-    def kept(self, name: str, detail: str) -> None:
-        """A stage that an earlier run has done already."""
-        with self.stage(name) as stage:
-            stage.state = "kept"
-            stage.tell(detail)
 
     def _print(self, stage: Stage) -> None:
         if not self._console.is_terminal:
