@@ -3,9 +3,9 @@
 from typing import Any
 
 from django.contrib.auth import login, logout
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
 from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -50,10 +50,11 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@login_required(login_url="sign_in")
 @require_safe
 def orders(request: HttpRequest) -> HttpResponse:
-    found = Order.objects.filter(user_id=request.user.pk).prefetch_related("lines").order_by("-placed")
+    if not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path(), "sign_in")
+    found = Order.objects.filter(user=request.user).prefetch_related("lines").order_by("-placed")
     return render(request, "orders.html", {"orders": found[:ORDERS_SHOWN]})
 
 

@@ -10,7 +10,7 @@ HTMX = {"HX-Request": "true"}
 
 
 def lines(client: Client) -> dict[str, int]:
-    cart_id = client.session.get("cart")
+    cart_id = client.session.get("cart", 0)
     return dict(CartLine.objects.filter(cart_id=cart_id).values_list("product_id", "quantity"))
 
 
