@@ -218,12 +218,15 @@ def evaluation(job: TrainedJob) -> Any:
     url = f"{job.output_url}/output.tar.gz"
     try:
         with tarfile.open(fileobj=io.BytesIO(read(url)), mode="r:gz") as archive:
-            for member in archive:
-                if member.name.removeprefix("./") == REPORT and (file := archive.extractfile(member)):
-                    return json.load(file)
+            file = archive.extractfile(REPORT)
+            report = json.load(file) if file else None
+    except KeyError:
+        raise AwsError(f"{url} holds no {REPORT}; was the model trained with this project's image?") from None
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise AwsError(f"{url} holds no readable {REPORT}: {error}") from error
-    raise AwsError(f"{url} holds no {REPORT}; was the model trained with this project's image?")
+    if not report:  # which would pass any gate
+        raise AwsError(f"{REPORT} in {url} is empty: nothing was measured, so nothing is known of the model")
+    return report
 
 
 # --- The registry ----------------------------------------------------------------------------------------

@@ -1,0 +1,154 @@
+"""The whole loop against the local cloud, over unmodified boto3: an export in S3 becomes an endpoint that answers."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from ml import aws, evaluate, pipeline
+from ml.__main__ import main
+from ml.contract import parse_response
+from ml.tests import samples
+
+WORDS = ["--role", "arn:aws:iam::123456789012:role/aisle", "--image", "123456789012.dkr.ecr/aisle-model:1"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """It runs as a program of its own, for the cloud side may not import deploy."""
+    ports, state = (free_port(), free_port()), tmp_path_factory.mktemp("cloud")
+    words = ["cloud", "--port", str(ports[0]), "--runtime-port", str(ports[1]), "--state", str(state)]
+    program = subprocess.Popen([sys.executable, "-m", "deploy.local", *words], stderr=subprocess.DEVNULL)
+    caches = (aws.session, aws.sagemaker, aws.s3)
+    try:
+        _wait(f"http://127.0.0.1:{ports[0]}/")
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{ports[0]}")
+            environment.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", f"http://127.0.0.1:{ports[1]}")
+            for cached in caches:
+                cached.cache_clear()
+            yield
+    finally:
+        program.terminate()
+        program.wait(timeout=30)
+        for cached in caches:
+            cached.cache_clear()
+
+
+def _wait(url: str) -> None:
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(url).close()
+            return
+        except urllib.error.HTTPError as answer:
+            answer.close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"nothing answers at {url}")
+
+
+@pytest.fixture(scope="module")
+def bucket(local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = samples.write_export(tmp_path_factory.mktemp("export"))
+    aws.s3().create_bucket(Bucket="aisle", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    for path in folder.rglob("*"):
+        if path.is_file():
+            put(f"export/{path.relative_to(folder)}", path.read_bytes())
+
+
+def put(key: str, body: bytes) -> None:
+    aws.s3().put_object(Bucket="aisle", Key=key, Body=body)
+
+
+@pytest.fixture(scope="module")
+def deployed(bucket: None) -> None:
+    """One run of the pipeline, from the export to the endpoint."""
+    assert main(["pipeline", "--export", "s3://aisle/export", *WORDS]) == 0
+
+
+def ask(product_id: str) -> dict[str, Any]:
+    client = boto3.session.Session().client("sagemaker-runtime")
+    query = {
+        "slate_id": "s",
+        "history": [{"product_id": product_id, "kind": "purchase", "age": 60.0, "count": 1}],
+        "slates": [{"name": "for_you", "limit": 5}],
+    }
+    body = json.dumps({"version": 1, "queries": [query]})
+    answer = client.invoke_endpoint(EndpointName="aisle", ContentType="application/json", Body=body)["Body"].read()
+    client.close()
+    return dict(parse_response(answer))
+
+
+@pytest.mark.usefixtures("deployed")
+def test_export_becomes_an_endpoint_that_recommends() -> None:
+    (item, *_) = ask("p01")["answers"][0]["slates"]["for_you"]
+
+    assert item["because"] == "p01"
+    found = aws.status("aisle")
+    assert found is not None
+    assert found.packages == (aws.newest_approved("aisle"),)
+
+
+@pytest.mark.usefixtures("deployed")
+def test_registered_model_carries_its_metrics_and_its_report() -> None:
+    (package, *_) = aws.packages("aisle")
+    described = aws.sagemaker().describe_model_package(ModelPackageName=package.arn)
+    report_url = described["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+
+    assert package.status == "Approved"
+    report = json.loads(aws.read(report_url))
+    assert package.properties == {name: f"{value:.4f}" for name, value in evaluate.metrics(report).items()}
+
+
+@pytest.mark.usefixtures("deployed")
+def test_model_that_does_not_beat_popularity_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = aws.status("aisle"), aws.packages("aisle")
+    job = aws.TrainedJob("weak", "s3://aisle/models/weak/output/model.tar.gz", {})
+    even = {"recall@20": 0.25, "ndcg@20": 0.25, "shoppers": 9.0}
+    monkeypatch.setattr(pipeline, "train", lambda *_: job)
+    monkeypatch.setattr(aws, "evaluation", lambda _: {"novel": {"popularity": even, "aisle": even}})
+
+    assert main(["pipeline", *WORDS]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pipeline: novel: recall@20 is 0.2500 and popularity's is 0.2500")
+    assert len(error.splitlines()) == 1
+    assert (aws.status("aisle"), aws.packages("aisle")) == before
+
+
+@pytest.mark.usefixtures("bucket")
+def test_failed_job_says_its_reason_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    put("broken/_SUCCESS", b"{}")
+    put("broken/events/part-0.parquet", b"no parquet")
+    put("broken/products/part-0.parquet", b"no parquet")
+
+    assert main(["pipeline", "--export", "s3://aisle/broken", *WORDS]) == 2
+    error = capsys.readouterr().err
+    assert "ended as Failed: AlgorithmError: " in error
+    assert "part-0.parquet" in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("url", ["s3://aisle/elsewhere", "s3://no-such-bucket/export"])
+def test_export_that_is_not_there_costs_no_job(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = aws.sagemaker().list_training_jobs()["TrainingJobSummaries"]
+    assert main(["pipeline", "--export", url, *WORDS]) == 2
+    assert f"{url} is no finished export" in capsys.readouterr().err
+    assert aws.sagemaker().list_training_jobs()["TrainingJobSummaries"] == jobs
