@@ -1,0 +1,38 @@
+"""A new model answers: product slates are asked for again, once; and what sells is asked for by the clock."""
+
+import pytest
+from redis import Redis
+
+from recommender import cache, tasks
+from recommender.tests.fakes import FakeEndpoint
+
+pytestmark = pytest.mark.django_db
+
+
+def warmings(redis: Redis) -> int:
+    return sum('"task": "recommender.tasks.warm_products"' in str(one) for one in redis.lrange("refresh", 0, -1))
+
+
+def test_a_change_of_model_asks_for_every_products_slates_once(redis: Redis, endpoint: FakeEndpoint) -> None:
+    for version in ("m1", "m1", "m2", "m1", "m2"):  # a canary: two models answer in turn
+        endpoint.model_version = version
+        cache.add(["product:p1"])
+        tasks.refresh()
+    assert warmings(redis) == 1
+    redis.delete("aisle:warming")  # ten minutes later
+    cache.add(["product:p1"])
+    tasks.refresh()
+    assert warmings(redis) == 2
+
+
+def test_warming_asks_for_the_whole_catalogue_behind_what_shoppers_wait_for(redis: Redis) -> None:
+    assert tasks.warm_products() == 30
+    assert redis.scard("aisle:later") == 30
+    assert redis.scard("aisle:pending") == 0
+
+
+def test_what_sells_is_asked_for_overall_and_in_each_category(redis: Redis, endpoint: FakeEndpoint) -> None:
+    assert tasks.refresh_popular() == 4
+    assert tasks.refresh() == 4
+    asked = {query["slates"][0].get("category") for query in endpoint.queries}
+    assert asked == {None, "C0", "C1", "C2"}
