@@ -38,7 +38,10 @@ def main(words: list[str]) -> int:
 
 
 class _Format(argparse.RawDescriptionHelpFormatter):
-    """Module docstrings as they are written."""
+    """Module docstrings as they are written, and a line each for the verbs."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
-Matrix = sparse.csr_matrix
+Matrix: TypeAlias = Any  # a scipy.sparse.csr_matrix; scipy publishes no types
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Neighbours:
     weight: NDArray[np.float32]
 
     def first(self, count: int) -> "Neighbours":
-        return Neighbours(*(np.ascontiguousarray(part[:, :count]) for part in (self.product, self.weight)))
+        return Neighbours(np.ascontiguousarray(self.product[:, :count]), np.ascontiguousarray(self.weight[:, :count]))
 
 
 def holding(group: NDArray[np.int32], product: NDArray[np.int32], value: NDArray[np.float64], products: int) -> Matrix:
@@ -108,7 +109,7 @@ def on_all_cores(work: Callable[[int, int], None], products: int) -> None:
             done.result()
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def _strongest(  # type: ignore[no-untyped-def]
     first, last, group_start, group_product, group_value, product_start, product_group, product_value,
     scale, out_product, out_weight,

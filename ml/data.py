@@ -6,6 +6,7 @@ SageMaker brought it as the channel ``export`` or somebody copied it to a laptop
     <export>/events/*.parquet  <export>/products/*.parquet  <export>/_SUCCESS
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -178,8 +179,7 @@ def _catalogue(table: pa.Table) -> Catalogue:
     if bad is not None:
         raise DataError(f"product_id {bad!r:.40} has {len(bad)} characters, allowed are 1 to {MAX_TEXT}")
     if len(set(product_ids)) < len(product_ids):
-        seen: set[str] = set()
-        twice = next(value for value in product_ids if value in seen or seen.add(value))
+        twice = Counter(product_ids).most_common(1)[0][0]
         raise DataError(f"product_id {twice!r} is listed twice in {PRODUCTS_PREFIX}; a product has one row")
     return Catalogue(**columns)
 

@@ -7,6 +7,7 @@ popularity list is just 0, 1, 2, …
 """
 
 import mmap
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -212,6 +213,7 @@ def _top(  # type: ignore[no-untyped-def]
             hidden[product[entry]] = False
 
 
+top: Callable[..., None]
 try:
     from numba import njit
 except ImportError:  # pragma: no cover

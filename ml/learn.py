@@ -36,7 +36,7 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     export, popularity = _by_popularity(export)
     catalogue, seen = export.catalogue, export.interactions
     products = len(catalogue)
-    liking = np.array([max(TASTE[kind], 0.0) for kind in KIND_NAMES])[seen.kind]  # type: ignore[index]
+    liking = np.array([max(TASTE[kind], 0.0) for kind in KIND_NAMES])[seen.kind]
 
     baskets = holding(seen.basket, seen.product, liking, products)
     baskets.data = np.minimum(baskets.data, 1.0)
@@ -80,7 +80,7 @@ def stacked(sets: list[Matrix]) -> Rows:
 def _by_popularity(export: Export) -> tuple[Export, NDArray[np.float64]]:
     """Number the products by time-decayed popularity, the order that ml.kernel counts on, and give it scaled to 1."""
     seen, catalogue = export.interactions, export.catalogue
-    liking = np.array([max(TASTE[kind], 0.0) for kind in KIND_NAMES])[seen.kind]  # type: ignore[index]
+    liking = np.array([max(TASTE[kind], 0.0) for kind in KIND_NAMES])[seen.kind]
     worth = liking * np.exp((seen.day - seen.day[-1]) / POPULAR_DAYS)
     popularity = np.bincount(seen.product, worth, minlength=len(catalogue))
     order = np.argsort(-popularity, kind="stable")

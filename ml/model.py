@@ -77,7 +77,7 @@ class Model:
         np.bitwise_or.at(kinds, entry, np.left_shift(1, kind).astype(np.uint8))
         weight = np.empty((len(self._terms), len(pairs)))
         for row, term in enumerate(self._terms):
-            liking = np.array([term.kinds.get(name, 0.0) for name in KIND_NAMES])  # type: ignore[call-overload]
+            liking = np.array([term.kinds.get(name, 0.0) for name in KIND_NAMES])
             strength = liking[kind] * count * np.exp(-age / (term.days * SECONDS_A_DAY))
             sums = np.bincount(entry, strength, minlength=len(pairs))
             weight[row] = term.weight * np.sign(sums) * np.abs(sums) ** term.power

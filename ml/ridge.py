@@ -36,7 +36,7 @@ def fit(held: Matrix, near: Neighbours, penalty: float) -> Matrix:
     return sparse.csr_matrix((weight[kept], (near.product[kept], target)), shape=(products, products))
 
 
-@njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True, fastmath=True)
 def _solve(  # type: ignore[no-untyped-def]
     first, last, groups, product_start, product_group, product_value, candidate, together, itself, penalty, out_weight
 ):

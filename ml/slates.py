@@ -42,18 +42,18 @@ class Recipe:
 
 TASTE: Mapping[Kind, float] = {"purchase": 1.0, "cart": 0.5, "view": 0.25, "dismiss": -1.0}
 QUESTION: Mapping[Kind, float] = {"purchase": 1.0, "cart": 1.0, "view": 1.0}
-CART: Mapping[Kind, float] = {"cart": 1.0, "purchase": 0.02, "view": 0.02}
+CART: Mapping[Kind, float] = {"cart": 1.0, "purchase": 0.01, "view": 0.01}
 HABIT: Mapping[Kind, float] = {"purchase": 1.0}
 
 SLATES: Mapping[SlateName, Recipe] = {
-    # Something new: what households alike came to buy. An old purchase fades, a hundred purchases count as ten.
-    "for_you": Recipe((Term(HOUSEHOLDS, TASTE, days=90, power=0.5),), hides=("purchase", "dismiss"), filled=True),
+    # Something new: what households alike came to buy. An old purchase fades, a thousand purchases count as ten.
+    "for_you": Recipe((Term(HOUSEHOLDS, TASTE, days=90, power=1 / 3),), hides=("purchase", "dismiss"), filled=True),
     "again": Recipe((Term(ITSELF, HABIT, days=120),), hides=("dismiss",)),
     "together": Recipe((Term(PAIRS, QUESTION),), hides=("view", "cart", "purchase", "dismiss")),
     "similar": Recipe((Term(SIMILAR, QUESTION),), hides=("view", "cart", "purchase", "dismiss")),
     # The habit shows only where repeats are asked for, since a slate hides purchases otherwise.
     "complete": Recipe(
-        (Term(BASKETS, CART), Term(PAIRS, CART, weight=2.0), Term(ITSELF, HABIT, weight=4.0, days=120, power=0.5)),
+        (Term(BASKETS, CART), Term(PAIRS, CART, weight=0.5), Term(ITSELF, HABIT, weight=0.05, days=120, power=0.5)),
         hides=("cart", "purchase", "dismiss"),
         filled=True,
     ),

@@ -39,7 +39,7 @@ def train(export_directory: Path, destination: Path, given: dict[str, str]) -> e
     export = data.read(export_directory)
     print(f"{len(export.interactions):,} events, {len(export.catalogue):,} products, {export.unknown:,} events skipped "
           "because their product is unknown", flush=True)  # fmt: skip
-    report = evaluate.evaluate(export, settings, **run_settings)
+    report = evaluate.evaluate(export, settings, run_settings["holdout_days"], run_settings["seed"])
     metrics = evaluate.metrics(report)
     for name, value in metrics.items():
         print(f"{name}={value:.4f}", flush=True)

@@ -67,7 +67,7 @@ def write_export(
         (PRODUCTS_PREFIX, products if products is not None else product_rows(), {"price": pa.float64()}),
     ):
         (directory / prefix).mkdir(parents=True, exist_ok=True)
-        table = pa.table({name: pa.array([row[name] for row in rows], types.get(name)) for name in rows[0]})
+        table = pa.table({name: pa.array([dict(row)[name] for row in rows], types.get(name)) for name in rows[0]})
         pq.write_table(table, directory / prefix / "part-0.parquet")
     (directory / EXPORT_MARKER).write_text("{}")
     return directory

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,16 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml import data
-from ml.contract import EventRow
+from ml.contract import EventRow, Kind
 from ml.data import DataError
+from ml.slates import KIND_NAMES
 from ml.tests import samples
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-def event(product_id: str = "p00", shopper: str = "s1", time: datetime = NOON, **more: Any) -> EventRow:
-    row = EventRow(shopper=shopper, basket="b1", product_id=product_id, kind="purchase", quantity=1, time=time)
-    return EventRow(**{**row, **more})
+def event(product_id: str = "p00", shopper: str = "s1", time: datetime = NOON, kind: Kind = "purchase") -> EventRow:
+    return EventRow(shopper=shopper, basket="b1", product_id=product_id, kind=kind, quantity=1, time=time)
 
 
 def rewritten(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
@@ -40,7 +39,7 @@ def test_events_become_codes_in_order_of_time(tmp_path: Path) -> None:
 
     seen = export.interactions
     assert [export.catalogue.product_id[code] for code in seen.product] == ["p03", "p05"]
-    assert [data.KIND_NAMES[code] for code in seen.kind] == ["purchase", "view"]
+    assert [KIND_NAMES[code] for code in seen.kind] == ["purchase", "view"]
     assert seen.day[1] - seen.day[0] == pytest.approx(0.5)
     assert seen.shopper[0] != seen.shopper[1]
 

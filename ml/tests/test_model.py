@@ -125,7 +125,7 @@ def test_popular_keeps_to_its_category(model: Model) -> None:
 
 def test_what_goes_with_a_product_is_not_the_product(model: Model) -> None:
     for name in ("together", "similar", "complete"):
-        assert "p00" not in ids(ask(model, name, item("p00", "cart"), limit=40))  # type: ignore[arg-type]
+        assert "p00" not in ids(ask(model, name, item("p00", "cart"), limit=40))
 
 
 def test_a_cart_is_completed_from_its_own_shelf(model: Model) -> None:
@@ -185,7 +185,8 @@ def test_the_compiled_kernel_answers_exactly_as_the_plain_one(seed: int) -> None
     filler = np.arange(PRODUCTS, dtype=np.int32)
 
     def answered(top: Any) -> list[Any]:
-        out = [np.full((3, PRODUCTS), -1, np.int32), np.zeros((3, PRODUCTS)), np.full((3, PRODUCTS), -1, np.int32)]
+        out: list[Any] = [np.full((3, PRODUCTS), -1, np.int32), np.zeros((3, PRODUCTS))]
+        out.append(np.full((3, PRODUCTS), -1, np.int32))
         length = np.zeros(3, dtype=np.int64)
         top(PRODUCTS, start, flat, value, offset, entries, kinds, weight, *columns, excluded, filler, *out, length)
         return [part.tolist() for part in (*out, length)]
