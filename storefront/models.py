@@ -99,16 +99,13 @@ class Cart(models.Model):
     def add(self, product_id: str, quantity: int) -> int:
         """Put more of a product in; returns how many lie there now: never past MAX_QUANTITY, 0 if the cart is full."""
         with transaction.atomic():
-            line = self.lines.select_for_update().filter(product_id=product_id).first()
+            Cart.objects.select_for_update().get(pk=self.pk)  # so that two clicks at one moment count as two
+            line = self.lines.filter(product_id=product_id).first()
             if line is None and self.lines.count() >= MAX_LINES:
                 return 0
-            if line is None:
-                first = min(quantity, MAX_QUANTITY)
-                line, created = self.lines.get_or_create(product_id=product_id, defaults={"quantity": first})
-                if created:
-                    return line.quantity
+            line = line or CartLine(cart=self, product_id=product_id, quantity=0)
             line.quantity = min(line.quantity + quantity, MAX_QUANTITY)
-            line.save(update_fields=["quantity"])
+            line.save()
             return line.quantity
 
     def put(self, product_id: str, quantity: int) -> None:
