@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
+import django
 import pytest
 
 
@@ -19,6 +20,7 @@ def _free_port() -> int:
 REDIS_PORT = _free_port()
 os.environ.setdefault("REDIS_URL", f"redis://127.0.0.1:{REDIS_PORT}/0")
 os.environ.update(
+    DJANGO_SETTINGS_MODULE="storefront.settings",  # here, for pytest-django would read it before this file is
     SECRET_KEY="only-for-tests",
     DEMO="1",
     ALLOWED_HOSTS="localhost,127.0.0.1,testserver",
@@ -29,6 +31,8 @@ os.environ.update(
     AWS_ENDPOINT_URL="http://127.0.0.1:9",
     AWS_EC2_METADATA_DISABLED="true",
 )
+
+django.setup()  # before the rooms' own conftest files, which import models
 
 
 @pytest.fixture(scope="session")
