@@ -58,13 +58,13 @@ def art(request: HttpRequest, product_id: str) -> HttpResponse:
 
 def version(product: Product) -> str:
     """Changes when the drawing may; as ``?v=`` in an address it lets browsers keep the picture for ever."""
-    text = "\0".join((_STYLE, product.product_id, product.name, *_kept_on_shelves(product), product.brand))
+    text = "\0".join((_STYLE, product.product_id, product.name, *_shelving(product), product.brand))
     return _digest(text).hex()
 
 
 def draw(product: Product) -> str:
     """The product's SVG, at most 4 KB. It depends on the product's text alone."""
-    type_, category, department, size = _kept_on_shelves(product)
+    type_, category, department, size = _shelving(product)
     words = f"{product.name} {type_} {category}"
     shape = packaging.shape(packaging.package_of(type_, category, department, size))
     dice = _digest(f"{product.brand}\0{product.product_id}")
@@ -76,14 +76,14 @@ def draw(product: Product) -> str:
     wall = _WALLS[_digest(f"{department}\0{category}")[0] % len(_WALLS)]
     scale = 0.94 + 0.17 * packaging.bulk(size)
     stand = f"translate({120 - 120 * scale:.1f} {213 - 208 * scale:.1f}) scale({scale:.3f})"
-    several = shape.outline and packaging.pieces(f"{type_} {size}") >= 4
+    several = shape.outline and packaging.pieces(f"{product.name} {type_} {size}") >= 4
     return (
         f'{_HEAD}<g id="p">{pack}</g></defs><path fill="{wall}" d="M0 0H240V240H0z"/>{_SHELF}'
         f'<g transform="{stand}">{_TWO_BEHIND if several else ""}<use href="#p"/></g>{ticket}</svg>'
     )
 
 
-def _kept_on_shelves(product: Product) -> tuple[str, str, str, str]:
+def _shelving(product: Product) -> tuple[str, str, str, str]:
     return product.type, product.category, product.department, product.size
 
 
@@ -165,13 +165,17 @@ def _print(product: Product, shape: Shape, ink: Ink, picture: str, layout: int) 
     printed = ""
     if height >= 66:
         colour = ink.accent if on_pack else ink.own if _light(ink.own) < 200 else ink.deep
-        printed += _stamp(picture, middle, y + height * 0.2, 1.1 if height > 90 else 0.8, colour)
+        printed += _stamp(picture, middle, y + height * 0.19, 1.0 if height > 90 else 0.7, colour)
         top = y + height * (0.34 if on_pack else 0.4)
+        brand = _clean(product.brand)[:20]
+        if brand:
+            printed += _line(brand, middle, top + 5, min(8.5, (width - 22) / (_LETTER * len(brand))), text)
+            top += 9
         size = _clean(product.size)[:12]
         if size:
             printed += _line(size, middle, bottom, 10, text)
             bottom -= 11
-    return printed + _name(product.name, middle, top, width - 22, bottom - top, text)
+    return printed + _name(_bare(product), middle, top, width - 22, bottom - top, text)
 
 
 def _stamp(picture: str, x: float, y: float, scale: float, colour: str) -> str:
@@ -186,7 +190,7 @@ def _ticket(product: Product, shape: Shape) -> str:
     x, y, width, height = shape.label
     return (
         f'<rect x="{x}" y="{y + 10}" width="{width}" height="{height}" rx="6" fill="{_PAPER}" stroke="#d8ccb8" '
-        f'stroke-width="2"/>{_name(product.name, x + width // 2, y + 13, width - 14, height - 6, "#4a3f33")}'
+        f'stroke-width="2"/>{_name(_bare(product), x + width // 2, y + 13, width - 14, height - 6, "#4a3f33")}'
     )
 
 
@@ -208,6 +212,12 @@ def _wrappings(words: list[str]) -> list[list[str]]:
         [" ".join(part) for part in (words[:first], words[first:second], words[second:]) if part]
         for first, second in cuts
     ]
+
+
+def _bare(product: Product) -> str:
+    """The name without the brand and the size at its ends, which have places of their own."""
+    bare = product.name.removeprefix(product.brand).strip()
+    return bare.removesuffix(product.size).strip() or product.name
 
 
 def _first_words(name: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 _FILE = Path(__file__).with_name("art.toml")
 
-_PACK = re.compile(r"(?<![\d.])(\d{1,2}) ?(?:/\d+&\d+)?(?:pk|pack|p\b|x |cans?\b|btl)")
+_PACK = re.compile(r"(?<![\d.])(\d{1,2}) ?(?:/\d+&\d+)?-?(?:pk|pack|p\b|[x×] |cans?\b|btl)")
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?(fl oz|oz|lbs?|l|ml|gal|ga|kg|g|pt|qt)\b")
 _OUNCES = {"lb": 16, "lbs": 16, "l": 34, "ml": 0.034, "gal": 128, "ga": 128, "kg": 35, "g": 0.035, "pt": 16, "qt": 32}
 
@@ -79,8 +79,13 @@ def pictures() -> dict[str, str]:
 
 @lru_cache(maxsize=4096)
 def package_of(type_: str, category: str, department: str, size: str) -> str:
-    """The shape's name; a plain box when nothing says better, as most of a grocer's shelf is boxes."""
-    return _first("packages", "shape", f"{type_} | {category} | {department} | {size}".lower()) or "box"
+    """The shape's name; a plain box when nothing says better, as most of a grocer's shelf is boxes.
+
+    The department is asked last: the one of "Meat & fish" says little of a steak.
+    """
+    text = f"{type_} | {category} | {size}".lower()
+    department = department.lower()
+    return _first("packages", "shape", text) or _first("packages", "shape", f"{text} | {department}") or "box"
 
 
 def ink_of(words: str) -> str | None:

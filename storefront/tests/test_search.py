@@ -1,0 +1,70 @@
+"""Search: every word counts, small mistakes are forgiven, and no input breaks it."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storefront import search
+from storefront.tests.conftest import MakeProduct
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def shelves(make_product: MakeProduct) -> None:
+    make_product("soup", name="Tomato soup", brand="Acme", category="Soup", popularity=5)
+    make_product("sauce", name="Tomato sauce", brand="Acme", category="Sauces", popularity=9)
+    make_product("pizza", name="Pizza with tomato", brand="Bella", category="Pizza", popularity=50)
+    make_product("paste", name="Paste", type="Tomato", category="Canned vegetables", popularity=99)
+    make_product("pepper", name="Jalapeño peppers", category="Vegetables", popularity=3)
+    make_product("hidden", name="Hidden tomato soup", category="Soup", hidden=True)
+    make_product("sale", name="50% off_crackers", category="Snacks")
+    make_product("berry", name="Blackberry jam", category="Jam")
+
+
+def found(query: str) -> list[str]:
+    return [product.product_id for product in search.find(query)]
+
+
+def test_products_named_so_come_first_then_the_others_by_popularity() -> None:
+    assert found("tomato") == ["sauce", "soup", "pizza", "paste"]
+
+
+def test_every_word_must_be_somewhere_in_name_brand_type_or_category() -> None:
+    assert found("acme tomato") == ["sauce", "soup"]
+    assert found("canned tomato") == ["paste"]
+    assert found("acme pizza") == []
+
+
+@pytest.mark.parametrize("query", ["TOMATO SOUP", "soup tomatoes", "tomatoe soup", "tomato suop", " tomato,soup! "])
+def test_case_order_plurals_and_small_mistakes_do_not_matter(query: str) -> None:
+    assert found(query) == ["soup"]
+
+
+@pytest.mark.parametrize("query", ["jalapeno", "jalapeño", "jalepeno", "jalapenos"])
+def test_accents_are_found_with_and_without(query: str) -> None:
+    assert found(query) == ["pepper"]
+
+
+def test_berries_find_a_berry() -> None:
+    assert found("blackberries") == ["berry"]
+
+
+def test_a_word_that_nothing_resembles_finds_nothing() -> None:
+    assert found("xylophone") == []
+
+
+@pytest.mark.parametrize("query", ["", " ", "%", "_", "\\", "\0", "'; drop table--", "%%%%", "\ud800"])
+def test_characters_that_mean_something_to_sql_mean_nothing_here(query: str) -> None:
+    assert found(query) == []
+
+
+def test_a_percent_sign_beside_a_word_is_no_wildcard() -> None:
+    assert found("50%") == ["sale"]
+    assert found("9%") == []
+
+
+@given(query=st.text(max_size=3_000))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_a_search(query: str) -> None:
+    assert len(found(query)) <= 7
