@@ -91,7 +91,6 @@ class Cart(models.Model):
     """A visitor's cart is known by its id in their signed session cookie, a signed-in shopper's by ``user``."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="cart")
-    updated = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:
         return f"cart {self.pk}"

@@ -124,7 +124,7 @@ def test_not_for_me_can_be_undone_by_keyboard(page: Page, shelf: list[Product], 
     undo = page.get_by_role("button", name="Undo")
     expect(undo).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("link", name="Product p01", exact=True)).to_be_focused()
+    expect(page.get_by_role("button", name="Not for me: Product p01")).to_be_focused()
     assert shown(page) == IDS[:12]
 
 
