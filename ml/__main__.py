@@ -22,7 +22,7 @@ VERBS = {
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__, formatter_class=_Format)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb [options]")
     for verb, (name, says) in VERBS.items():
         under = verbs.add_parser(verb, help=says, formatter_class=_Format)
         if words[:1] == [verb]:
@@ -38,10 +38,7 @@ def main(words: list[str]) -> int:
 
 
 class _Format(argparse.RawDescriptionHelpFormatter):
-    """Module docstrings as they are written, and a line each for the verbs."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
+    """Module docstrings as they are written."""
 
 
 if __name__ == "__main__":

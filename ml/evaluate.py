@@ -2,8 +2,8 @@
 
     python -m ml evaluate EXPORT_DIR [--json FILE]
 
-learns from all but the last weeks of an export and asks the model through the same door as the shop does, with
-histories folded as the shop folds them. Three protocols, k = 20:
+learns from all but the last weeks of an export and asks the model through the same door as the shop does. Histories
+are folded to one item a product and cut at the contract's limit; a shop that sends fewer gets less (README.md). Three protocols, k = 20:
 
     novel         all products that a shopper buys in the held-out weeks and never bought before   (slate for_you)
     next_basket   all products of a shopper's first held-out basket                                (slate again)
@@ -183,7 +183,7 @@ _NOBODY = np.zeros(0, dtype=np.int64)
 
 
 def folded(past: Interactions, entries: NDArray[np.int64], day: float, ids: NDArray[np.object_]) -> list[HistoryItem]:
-    """Purchases as the shop sends them at ``day``: one item a product, the latest MAX_HISTORY, newest first."""
+    """Purchases before ``day``: one item a product, the latest MAX_HISTORY, newest first."""
     products, place, counts = np.unique(past.product[entries][::-1], return_index=True, return_counts=True)
     newest = np.argsort(place)[:MAX_HISTORY]
     ages = (day - past.day[entries][::-1][place[newest]]) * SECONDS_A_DAY

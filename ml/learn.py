@@ -20,7 +20,7 @@ LENDERS = 10
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """What a training job may set. The defaults were tuned on the Complete Journey's validation weeks."""
+    """What a training job may set. The defaults come from earlier experiments on the Complete Journey."""
 
     candidates: int = 100  # K of the local ridge
     damping: float = 0.5  # how far a candidate's own frequency counts against it
