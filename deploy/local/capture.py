@@ -17,8 +17,10 @@ from typing import Any
 
 from deploy.local.storage import NoSuchObject, Storage
 
-# SageMaker stops capturing on a full disk; here a load test must not fill memory or the developer's disk.
-MOST_BYTES = 256_000_000
+# SageMaker stops capturing when a disk fills. Here moto holds objects in memory and reads them at every start, so a
+# load test must not leave more than MOST_KEPT below one destination, nor more than MOST_WAITING in between.
+MOST_KEPT = 100_000_000
+MOST_WAITING = 64_000_000
 
 log = logging.getLogger("deploy.local")
 
@@ -44,8 +46,8 @@ class Capture:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._calls: list[Call] = []
-        self._bytes = 0
-        self._full = False
+        self._waiting = 0  # bytes
+        self._kept: dict[str, int] = {}  # bytes below each destination
 
     @staticmethod
     def wants(settings: Mapping[str, Any]) -> bool:
@@ -56,16 +58,15 @@ class Capture:
         return share >= 100 or random.random() * 100 < share  # noqa: S311 - a sample, not a secret
 
     def add(self, call: Call) -> None:
-        self._bytes += len(call.request) + len(call.response)
-        if self._bytes <= MOST_BYTES:
+        size = len(call.request) + len(call.response)
+        if self._waiting + size <= MOST_WAITING:
+            self._waiting += size
             self._calls.append(call)
-        elif not self._full:
-            self._full = True
-            log.warning("data capture stops: %s MB were captured since the start", MOST_BYTES // 1_000_000)
 
     def take(self) -> list[Call]:
         """What waits, to be written. Called where ``add`` is."""
         calls, self._calls = self._calls, []
+        self._waiting = 0
         return calls
 
     def write(self, calls: list[Call]) -> None:
@@ -76,11 +77,22 @@ class Capture:
             files[f"{prefix}/{call.endpoint}/{call.variant}/{call.time:%Y/%m/%d/%H}"].append(call)
         for folder, batch in files.items():
             name = f"{batch[0].time:%M-%S}-{batch[0].time.microsecond // 1000:03}-{uuid.uuid4()}.jsonl"
-            lines = "".join(json.dumps(line(call), ensure_ascii=False) + "\n" for call in batch)
+            lines = "".join(json.dumps(line(call), ensure_ascii=False) + "\n" for call in batch).encode()
             try:
-                self._storage.write(f"{folder}/{name}", lines.encode(), "application/x-jsonlines")
+                if self._has_room(str(batch[0].settings["DestinationS3Uri"]), len(lines)):
+                    self._storage.write(f"{folder}/{name}", lines, "application/x-jsonlines")
             except (NoSuchObject, OSError) as error:
                 log.error("%s captured calls are lost: %s", len(batch), error)
+
+    def _has_room(self, destination: str, size: int) -> bool:
+        """Whether so many bytes more may be kept below a destination; says so when it fills up."""
+        before = self._kept.get(destination)
+        if before is None:
+            before = self._storage.size(destination)
+        self._kept[destination] = before + size
+        if before <= MOST_KEPT < before + size:
+            log.warning("data capture stops: %s holds %d MB", destination, before // 1_000_000)
+        return before + size <= MOST_KEPT
 
 
 def line(call: Call) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,7 @@ class Run(threading.Thread):
         self._outcome = "Completed"
         self._grace = STOP_SECONDS
         self._values: dict[str, float] = {}
+        self._read, self._unfinished = 0, b""  # of the log: bytes, and a line without its end
         _begin(job)
 
     def stop(self, outcome: str) -> None:
@@ -236,15 +237,15 @@ class Run(threading.Thread):
         limit = (job.stopping_condition or {}).get("MaxRuntimeInSeconds", DAY_SECONDS)
         deadline = time.monotonic() + limit
         process.start()
-        follow = self._follow()
+        listen = self._listener()
         try:
             while process.poll() is None and not self._ending.wait(0.05):
-                next(follow)
+                listen(self._read_log())
                 if time.monotonic() > deadline:
                     self.stop("MaxRuntimeExceeded")
         finally:
             process.stop(self._grace)
-        next(follow)
+        listen([*self._read_log(), self._unfinished.decode(errors="replace")])
         code = process.poll()
         if code != 0 and not self._ending.is_set():
             raise Failure(f"AlgorithmError: {self._last_words(process)}, exit code: {code}")
@@ -256,25 +257,30 @@ class Run(threading.Thread):
             words = (self._base / "output/failure").read_text(errors="replace").strip()
         return (words or process.tail(1).strip() or "the container said nothing")[: REASON_LIMIT - 60]
 
-    def _follow(self) -> Iterator[None]:
-        """At each step, take the log's new lines to CloudWatch Logs and look for metrics in them."""
-        metrics = [
-            (each["Name"], re.compile(each["Regex"]))
-            for each in self._job.algorithm_specification.get("MetricDefinitions", [])
-        ]
-        send = _stream(self._region, f"{self._job.training_job_name}/algo-1-{int(time.time())}")
+    def _read_log(self) -> list[str]:
+        """The lines that the container has finished since the last look."""
         with self._log_path.open("rb") as file:
-            rest = b""
-            while True:
-                *lines, rest = (rest + file.read()).split(b"\n")
-                texts = [line.decode(errors="replace") for line in lines]
-                send([text for text in texts if text])
-                for text in texts:
-                    for name, regex in metrics:
-                        if match := regex.search(text):
-                            with contextlib.suppress(ValueError, IndexError):
-                                self._values[name] = float(match[1])
-                yield
+            file.seek(self._read)
+            new = file.read()
+        self._read += len(new)
+        *lines, self._unfinished = (self._unfinished + new).split(b"\n")
+        return [line.decode(errors="replace") for line in lines]
+
+    def _listener(self) -> Callable[[list[str]], None]:
+        """Takes lines of the log to CloudWatch Logs and looks for metrics in them; the last value of each stays."""
+        definitions = self._job.algorithm_specification.get("MetricDefinitions", [])
+        metrics = [(each["Name"], re.compile(each["Regex"])) for each in definitions]
+        send = _stream(self._region, f"{self._job.training_job_name}/algo-1-{int(time.time())}")
+
+        def listen(lines: list[str]) -> None:
+            send([line for line in lines if line])
+            for line in lines:
+                for name, regex in metrics:
+                    if match := regex.search(line):
+                        with contextlib.suppress(ValueError, IndexError):
+                            self._values[name] = float(match[1])
+
+        return listen
 
     def _upload(self) -> None:
         target = f"{self._job.output_data_config['S3OutputPath'].rstrip('/')}/{self._job.training_job_name}/output"

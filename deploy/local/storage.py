@@ -126,6 +126,10 @@ class Storage:
             if name == bucket and key.name.startswith(prefix) and not key.name.endswith("/")
         )
 
+    def size(self, url: str) -> int:
+        """Bytes of all objects below a prefix. Raises NoSuchObject if the bucket is missing."""
+        return sum(len(self.read(each)) for each, _ in self.below(url))
+
     def _objects(self) -> Iterator[tuple[str, FakeKey]]:
         for name, bucket in list(self._s3.buckets.items()):
             for key in [bucket.keys.get(key_name) for key_name in list(bucket.keys)]:

@@ -110,7 +110,10 @@ class Aws:
             "AlgorithmSpecification": {
                 "TrainingImage": IMAGE,
                 "TrainingInputMode": "File",
-                "MetricDefinitions": [{"Name": "recall", "Regex": r"recall=([0-9.]+)"}],
+                "MetricDefinitions": [
+                    {"Name": "recall", "Regex": r"recall=([0-9.]+)"},
+                    {"Name": "coverage", "Regex": r"coverage=([0-9.]+)"},
+                ],
             },
             "InputDataConfig": [
                 {

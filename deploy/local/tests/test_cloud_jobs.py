@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local import jobs
 from deploy.local.tests.conftest import Aws, LocalCloud, eventually
 
 
@@ -24,7 +25,10 @@ def test_job_trains_on_its_channel_and_leaves_model_report_and_metrics(aws: Aws)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Completed", "Completed")
     steps = [step["Status"] for step in job["SecondaryStatusTransitions"]]
     assert steps == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
-    assert {each["MetricName"]: each["Value"] for each in job["FinalMetricDataList"]} == {"recall": 0.875}
+    assert {each["MetricName"]: each["Value"] for each in job["FinalMetricDataList"]} == {
+        "recall": 0.875,
+        "coverage": 0.5,
+    }
     assert job["ModelArtifacts"]["S3ModelArtifacts"] == "s3://aisle/models/job/output/model.tar.gz"
     assert archive(aws, "models/job/output/model.tar.gz")["behaviour"] == b"well"
     assert json.loads(archive(aws, "models/job/output/output.tar.gz")["evaluation.json"]) == {"rows": 3}
@@ -69,7 +73,7 @@ def test_failure_file_and_exit_code_become_the_failure_reason(aws: Aws) -> None:
 def test_without_a_failure_file_the_log_s_last_line_is_the_reason(aws: Aws) -> None:
     job = aws.train(exit="1")
 
-    assert job["FailureReason"] == "AlgorithmError: recall=0.25 rows=3, exit code: 1"
+    assert job["FailureReason"] == "AlgorithmError: coverage=0.5, exit code: 1"
 
 
 @pytest.mark.parametrize(
@@ -118,9 +122,30 @@ def test_stopped_job_ends_by_sigterm(aws: Aws, cloud: LocalCloud) -> None:
     job = aws.job("long")
 
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert [each["Value"] for each in job["FinalMetricDataList"]] == [0.25]
+    assert [each["Value"] for each in job["FinalMetricDataList"]] == [0.25, 0.5]
     with pytest.raises(aws.sagemaker.exceptions.ClientError, match="status Stopped"):
         aws.sagemaker.stop_training_job(TrainingJobName="long")
+
+
+def test_job_that_is_deaf_to_sigterm_is_killed_after_the_grace(
+    aws: Aws, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "STOP_SECONDS", 0.5)
+    running(aws, cloud, sleep="60", deaf="yes")
+    began = time.monotonic()
+    aws.sagemaker.stop_training_job(TrainingJobName="long")
+
+    assert aws.job("long")["TrainingJobStatus"] == "Stopped"
+    assert time.monotonic() - began >= 0.5
+
+
+def test_checkpoints_of_one_job_are_there_for_the_next(aws: Aws) -> None:
+    aws.train("before")
+    for name in ("first", "second"):
+        aws.start_job(name, {}, CheckpointConfig={"S3Uri": "s3://aisle/checkpoints"})
+        aws.job(name)
+
+    assert aws.s3.get_object(Bucket="aisle", Key="checkpoints/runs")["Body"].read() == b"2"
 
 
 def test_job_past_its_time_limit_is_stopped(aws: Aws) -> None:

@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from deploy.local import runtime
+from deploy.local import capture, runtime
 from deploy.local.capture import Capture
 from deploy.local.tests.conftest import CAPTURE, Aws, LocalCloud, eventually
 
@@ -147,6 +147,17 @@ def test_content_types_that_are_not_listed_are_captured_as_base64(served: Aws) -
     (_, line), *_ = eventually(lambda: captured(served))
     assert line["captureData"]["endpointInput"]["data"] == "aGVsbG8="
     assert line["captureData"]["endpointInput"]["encoding"] == "BASE64"
+
+
+def test_capture_stops_before_it_fills_the_disk(served: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "MOST_KEPT", 2_000)
+    for _ in range(4):
+        served.invoke(b"x" * 400)
+        eventually(lambda: captured(served))
+        time.sleep(0.15)  # one file for each call
+
+    assert 1 <= len(captured(served)) <= 2
+    assert served.invoke()["model"] == "well"
 
 
 @pytest.mark.parametrize(("percentage", "expected"), [(100, 200), (0, 0)])
