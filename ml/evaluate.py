@@ -3,7 +3,8 @@
     python -m ml evaluate EXPORT_DIR [--json FILE]
 
 learns from all but the last weeks of an export and asks the model through the same door as the shop does. Histories
-are folded to one item a product and cut at the contract's limit; a shop that sends fewer gets less (README.md). Three protocols, k = 20:
+are folded to one item a product and cut at the contract's limit; a shop that sends fewer gets less (README.md).
+Three protocols, k = 20:
 
     novel         all products that a shopper buys in the held-out weeks and never bought before   (slate for_you)
     next_basket   all products of a shopper's first held-out basket                                (slate again)
