@@ -44,7 +44,7 @@ def undo(request: HttpRequest) -> HttpResponse:
     if visitor.shopper_id is not None:
         events.undo_dismiss(visitor.shopper_id, product.product_id)
     if request.headers.get("HX-Request"):
-        return render(request, "cards.html", {"cards": [Card(product)], "dismissable": True})
+        return render(request, "cards.html", {"cards": [Card(product)], "restored": True})
     return redirect(back_of(request, product))
 
 

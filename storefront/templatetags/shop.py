@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from storefront import menu
 from storefront import visitor as visitors
 from storefront.models import Product
+from storefront.panels import Card
 
 register = template.Library()
 
@@ -37,15 +38,32 @@ def main_departments() -> list[menu.Department]:
 @register.simple_tag
 def face(product: Product) -> SafeString:
     """A card's picture, name and price."""
-    return _face(product.product_id, product.name, product.size, product.price_cents)
+    return _face(product_id=product.product_id, name=product.name, size=product.size, price_cents=product.price_cents)
 
 
-# Half of what a page of cards costs is these few lines. They depend on nothing but what they are called with, so
-# they are never stale; a catalogue of cards is some ten megabytes.
+@register.simple_tag
+def acts(card: Card, panel_name: str, restored: bool) -> SafeString:
+    """A card's buttons. ``restored``: an undone "not for me", which the keyboard's focus follows."""
+    return _acts(
+        product_id=card.product.product_id,
+        name=card.product.name,
+        can_be_bought=card.product.can_be_bought,
+        in_cart=card.in_cart,
+        may_dismiss=panel_name == "for_you" or bool(restored),
+        restored=bool(restored),
+    )
+
+
+# A page of cards spent most of its time on these two. They depend on nothing but what they are called with, so they
+# are never stale; of a whole catalogue they take some ten megabytes.
 @lru_cache(maxsize=20_000)
-def _face(product_id: str, name: str, size: str, price_cents: int) -> SafeString:
-    context = {"product_id": product_id, "name": name, "size": size, "price_cents": price_cents}
+def _face(**context: str | int) -> SafeString:
     return render_to_string("card_face.html", context)
+
+
+@lru_cache(maxsize=20_000)
+def _acts(**context: str | int) -> SafeString:
+    return render_to_string("card_acts.html", context)
 
 
 @register.simple_tag(takes_context=True)
