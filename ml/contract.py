@@ -149,7 +149,7 @@ def _check_query(query: object) -> None:
             raise ContractError(field, "must be an object")
         _text(item, "product_id", f"{field}.product_id")
         _choice(item, "kind", f"{field}.kind", KINDS)
-        age = item.get("age")
+        age: Any = item.get("age")
         if type(age) not in (float, int) or not 0 <= age <= MAX_AGE:
             raise ContractError(f"{field}.age", f"must be seconds from 0 to {MAX_AGE:.0f}")
         _whole(item, "count", f"{field}.count", MAX_COUNT)
@@ -186,7 +186,7 @@ def _check_answer(answer: object) -> None:
             if not isinstance(item, dict):
                 raise ContractError(field, "must hold objects")
             _text(item, "product_id", f"{field}.product_id")
-            score = item.get("score")
+            score: Any = item.get("score")
             if type(score) not in (float, int) or not isfinite(score):
                 raise ContractError(f"{field}.score", "must be a finite number")
             if item.get("because") is not None:

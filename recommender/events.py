@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
-from typing import Any, cast
+from itertools import count, islice
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -138,7 +137,8 @@ def load(rows: Iterable[LoadedEvent]) -> int:
             )  # fmt: skip
             insert = f"INSERT INTO {table} ({columns}) VALUES (%s, %s, %s, %s, %s, %s)"  # noqa: S608
             with _indexes_rebuilt(cursor):
-                cursor.executemany(insert, cast(Sequence[Sequence[Any]], values))  # sqlite3 takes any iterable
+                while some := list(islice(values, 50_000)):  # Django keeps what it has passed on: never all of it
+                    cursor.executemany(insert, some)
     return next(counted)
 
 

@@ -29,7 +29,7 @@ from recommender.queries import Wanted
 
 logger = logging.getLogger(__name__)
 
-BATCH = 128  # keys taken at once: some 3 MB where all have long histories
+BATCH = 128  # keys taken at once: one call, or two where all have the longest histories
 # What a request may weigh; the contract's limit leaves room for the envelope.
 MOST_BYTES = contract.MAX_BYTES - 100_000
 # The sweep looks at events that are this old: younger ones are probably being drained right now…
