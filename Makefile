@@ -15,6 +15,7 @@ demo:  ## the whole of Aisle on this machine, at http://localhost:8000 (PORT=…
 test:  ## every test
 	@$(DEV) -m pytest
 
+lint: export DEMO = 1
 lint:  ## style, types, boundaries, and migrations that somebody forgot
 	@$(DEV)
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
