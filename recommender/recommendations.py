@@ -13,7 +13,7 @@ from itertools import islice
 from recommender import cache, keys, tasks
 from recommender.models import Event
 
-__all__ = ["Item", "Slate", "for_page", "version", "warm"]
+__all__ = ["Item", "Slate", "for_page", "warm"]
 
 logger = logging.getLogger(__name__)
 
@@ -85,13 +85,7 @@ def for_page(
                 page[name] = _viewed(looked_at, bodies)
             if not page[name].items:
                 page[name] = popular(name)
-            page[name] = _without_taken(page[name], shopper_id)
-    return page
-
-
-def version(shopper_id: int | None, viewed: Sequence[str] = (), category: str | None = None) -> str:
-    """The slate_id of what ``for_you`` would show now, "" for nothing: a panel polls it and swaps when it changes."""
-    return for_page(shopper_id=shopper_id, viewed=viewed, category=category, names={"for_you"})["for_you"].slate_id
+    return page if shopper_id is None else _without_taken(page, shopper_id)
 
 
 def warm(product_ids: Iterable[str]) -> None:
@@ -159,10 +153,14 @@ def _viewed(looked_at: Mapping[str, str], bodies: Mapping[str, cache.Body]) -> S
     )
 
 
-def _without_taken(slate: Slate, shopper_id: int | None) -> Slate:
-    """Without what the shopper has bought or dismissed since the slate was made."""
-    if shopper_id is None or not slate.items:
-        return slate
-    taken = Event.objects.taken(shopper_id, [item.product_id for item in slate.items])
-    gone = taken.bought | taken.dismissed
-    return replace(slate, items=tuple(item for item in slate.items if item.product_id not in gone))
+def _without_taken(page: dict[str, Slate], shopper_id: int) -> dict[str, Slate]:
+    """Without what the shopper dismissed since the slates were made; what they bought is nothing new either."""
+    shown = {item.product_id for slate in page.values() for item in slate.items}
+    if not shown:
+        return page
+    taken = Event.objects.taken(shopper_id, shown)
+    gone = {name: taken.dismissed | (taken.bought if name == "for_you" else frozenset()) for name in page}
+    return {
+        name: replace(slate, items=tuple(item for item in slate.items if item.product_id not in gone[name]))
+        for name, slate in page.items()
+    }

@@ -142,10 +142,10 @@ class TestWhatTheModelIsAsked:
 
     def test_a_long_history_is_cut_to_its_newest(self) -> None:
         [shopper_id] = privacy.join()
-        events.load(loaded(shopper_id, f"p{n}", days=n) for n in range(1, 400))
+        events.load(loaded(shopper_id, f"p{n}", days=n) for n in range(1, 600))
         [wanted] = queries.build([f"shopper:{shopper_id}"], timezone.now().timestamp())
         assert wanted.query
-        assert [item["product_id"] for item in wanted.query["history"]] == [f"p{n}" for n in range(1, 301)]
+        assert [item["product_id"] for item in wanted.query["history"]] == [f"p{n}" for n in range(1, 501)]
 
     def test_a_request_holds_no_identity(self) -> None:
         [shopper_id] = privacy.join()

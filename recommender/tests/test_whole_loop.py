@@ -29,7 +29,7 @@ def test_what_a_shopper_does_comes_back_as_recommendations(
     assert not {"p01", "p03"} & {item.product_id for item in first.items}
 
     events.record(shopper_id, [NewEvent(product_id="p25", kind="view")])
-    wait_for(lambda: recommendations.version(shopper_id) != first.slate_id)
+    wait_for(lambda: for_you().slate_id != first.slate_id)
     assert "p25" in {item.because for item in for_you().items}
 
     def page() -> dict[str, recommendations.Slate]:
