@@ -26,6 +26,7 @@ from deploy.local.lock import Held, Lock
 from deploy.local.process import Process
 from deploy.local.shopper import DemoShopper, NotYet
 from deploy.local.stages import Stage, Stages
+from deploy.local.stand_ins import Endpoint, create_bucket
 from deploy.local.supervisor import Ended, Supervisor
 
 LOGS = STATE / "logs"
@@ -80,13 +81,19 @@ def launch(demo: Demo, pool: ThreadPoolExecutor) -> list[DemoShopper]:
     files = pool.submit(convert, demo)
     static = pool.submit(collect_static, demo)
     gather(tables, files)
-    gather(pool.submit(load_catalogue, demo), redis_up, cloud_up, static)
-    web_up = pool.submit(start_web, demo)
-    export(demo)
-    train(demo)
-    start_workers(demo)
-    gather(web_up)
-    return wait_for_personal_home_page(demo)
+    gather(pool.submit(load_catalogue, demo), redis_up, static)
+    start_web(demo)
+    gather(cloud_up)
+    if is_done("model", demo) and Endpoint(demo.own).status() not in ("", "Failed"):
+        start_refresh_worker(demo)
+        resume_endpoint(demo)
+    else:
+        export(demo)
+        train(demo)
+        start_refresh_worker(demo)  # not before: calls to an endpoint that is not there would open the circuit breaker
+    shoppers = wait_for_personal_home_page(demo)
+    start_nightly_worker_and_beat(demo)
+    return shoppers
 
 
 def gather(*futures: "Future[None]") -> None:
@@ -132,28 +139,30 @@ def start_cloud(demo: Demo) -> None:
             "--runtime-port", str(demo.ports["runtime"]), "--state", str(STATE / "cloud"),
         )  # fmt: skip
         demo.supervisor.serve(cloud, base=True)
-        from deploy.local import stand_ins  # boto3 takes a second to import: beside the cloud's own start
-
         with within(CLOUD_SECONDS, "the local cloud does not get ready", f"read {cloud.log}") as late:
             demo.supervisor.wait_until(lambda: late() or "ready:" in cloud.tail(), cloud)
-        stand_ins.create_bucket(demo.own)
+        create_bucket(demo.own)
 
 
 def make_tables(demo: Demo) -> None:
     with demo.stages.stage("Database") as stage:
         stage.tell(_readable(demo.own["DATABASE_URL"]))
+        migrations = _digest(ROOT.glob("*/migrations/*.py"), bootstrap.STAMP)
+        if demo.own["DATABASE_URL"].startswith("sqlite:") and is_done("tables", demo, migrations):
+            stage.keep()
+            return
         demo.supervisor.run(demo.python("migrate", "manage.py", "migrate", "--no-input", "-v", "1"))
+        mark_done("tables", demo, migrations)
 
 
 def collect_static(demo: Demo) -> None:
     with demo.stages.stage("Static files") as stage:
-        mark, digest = DONE / "static", _digest(ROOT.glob("storefront/static/**/*"), bootstrap.STAMP)
-        if mark.exists() and mark.read_text() == digest and (ROOT / "staticfiles").exists():
+        files = _digest(ROOT.glob("storefront/static/**/*"), bootstrap.STAMP)
+        if is_done("static", demo, files) and (ROOT / "staticfiles").exists():
             stage.keep()
             return
         demo.run(stage, demo.python("static files", "manage.py", "collectstatic", "--no-input"))
-        DONE.mkdir(exist_ok=True)
-        mark.write_text(digest)
+        mark_done("static", demo, files)
 
 
 def convert(demo: Demo) -> None:
@@ -176,6 +185,7 @@ def load_catalogue(demo: Demo) -> None:
         except Ended:
             if "were loaded before" not in command.tail():  # by a run that was killed before it could mark it
                 raise
+            stage.tell("loaded before")
         mark_done("catalogue", demo)
         shutil.rmtree(DATA)  # a hundred megabytes that nobody reads again
 
@@ -189,21 +199,20 @@ def export(demo: Demo) -> None:
 
 
 def train(demo: Demo) -> None:
-    """Training job, gate, registry and deployment; or the endpoint that the local cloud kept."""
-    from deploy.local.stand_ins import Endpoint
-
-    endpoint = Endpoint(demo.own)
-    if is_done("model", demo) and endpoint.status() not in ("", "Failed"):
-        with demo.stages.stage("Endpoint") as stage:
-            stage.tell("kept from an earlier run, is being started")
-            cure = "read .local/cloud/logs, or start afresh: make clean demo"
-            with within(ENDPOINT_SECONDS, "the kept endpoint does not come into service", cure) as late:
-                demo.supervisor.wait_until(lambda: late() or endpoint.status() == "InService", every=0.2)
-            stage.keep()
-        return
+    """Training job, gate, registry and deployment, all through boto3."""
     with demo.stages.stage("Training, deployment") as stage:
         demo.run(stage, demo.python("pipeline", "-m", "ml", "pipeline", "--export", demo.own["EXPORT_URL"]))
         mark_done("model", demo)
+
+
+def resume_endpoint(demo: Demo) -> None:
+    """The local cloud brings up what it kept by itself."""
+    with demo.stages.stage("Endpoint") as stage:
+        endpoint = Endpoint(demo.own)
+        cure = "read .local/cloud/logs, or start afresh: make clean demo"
+        with within(ENDPOINT_SECONDS, "the kept endpoint does not come into service", cure) as late:
+            demo.supervisor.wait_until(lambda: late() or endpoint.status() == "InService", every=0.2)
+        stage.keep()
 
 
 def start_web(demo: Demo) -> None:
@@ -217,26 +226,29 @@ def start_web(demo: Demo) -> None:
         demo.supervisor.serve(web)
 
 
-def start_workers(demo: Demo) -> None:
-    with demo.stages.stage("Workers and beat") as stage:
-        stage.tell("Celery: refresh (threads), nightly (processes)")
-        quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]  # alone here: nobody to gossip with
-        for queue, options in (("refresh", ["-P", "threads", "-c", "4"]), ("nightly", ["-P", "prefork", "-c", "1"])):
-            demo.supervisor.serve(
-                demo.python(
-                    f"{queue} worker", "-m", "celery", "-A", "storefront", "worker", "-Q", queue, "-n", f"{queue}@%h",
-                    *options, *quiet,
-                )
-            )  # fmt: skip
+def start_refresh_worker(demo: Demo) -> None:
+    with demo.stages.stage("Refresh worker") as stage:
+        stage.tell("Celery, 4 threads")
+        demo.supervisor.serve(worker(demo, "refresh", "-P", "threads", "-c", "4"))
+
+
+def start_nightly_worker_and_beat(demo: Demo) -> None:
+    """Last, since nobody waits for them."""
+    with demo.stages.stage("Nightly worker, beat") as stage:
+        stage.tell("Celery, 1 process, and its clock")
+        demo.supervisor.serve(worker(demo, "nightly", "-P", "prefork", "-c", "1"))
         # Beat without memory: a demo that slept through the night must not begin with the night's export.
-        schedule = STATE / "beat"
-        shutil.rmtree(schedule, ignore_errors=True)
-        schedule.mkdir()
-        demo.supervisor.serve(
-            demo.python(
-                "beat", "-m", "celery", "-A", "storefront", "beat", "-s", str(schedule / "schedule"), "--pidfile="
-            )
-        )
+        memory = STATE / "beat"
+        shutil.rmtree(memory, ignore_errors=True)
+        memory.mkdir()
+        schedule = ["-s", str(memory / "schedule"), "--pidfile="]
+        demo.supervisor.serve(demo.python("beat", "-m", "celery", "-A", "storefront", "beat", *schedule))
+
+
+def worker(demo: Demo, queue: str, *pool: str) -> Process:
+    alone = ["--without-gossip", "--without-mingle"]  # there is nobody to gossip with
+    celery = ["-m", "celery", "-A", "storefront", "worker", "-Q", queue, "-n", f"{queue}@%h", *pool, *alone]
+    return demo.python(f"{queue} worker", *celery, "--loglevel", "INFO")
 
 
 def wait_for_personal_home_page(demo: Demo) -> list[DemoShopper]:
@@ -277,17 +289,17 @@ def within(seconds: float, why: "str | Callable[[], str]", cure: str) -> Iterato
         raise Failure(f"{why if isinstance(why, str) else why()} (waited {seconds:.0f} s)", cure)
 
 
-def is_done(name: str, demo: Demo) -> bool:
-    """Whether an earlier run finished this, with this database."""
+def is_done(name: str, demo: Demo, what: str = "") -> bool:
+    """Whether an earlier run finished this, with this database and from the same ``what``."""
     database = demo.own["DATABASE_URL"]
     mark = DONE / name
     there = not database.startswith("sqlite:///") or Path(database.removeprefix("sqlite:///")).exists()
-    return there and mark.exists() and mark.read_text() == database
+    return there and mark.exists() and mark.read_text() == f"{database} {what}"
 
 
-def mark_done(name: str, demo: Demo) -> None:
+def mark_done(name: str, demo: Demo, what: str = "") -> None:
     DONE.mkdir(exist_ok=True)
-    (DONE / name).write_text(demo.own["DATABASE_URL"])
+    (DONE / name).write_text(f"{demo.own['DATABASE_URL']} {what}")
 
 
 def _digest(files: Iterable[Path], *more: str) -> str:
@@ -333,7 +345,7 @@ def _run(console: Console) -> int:
     environment.write(own)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    ready = False
+    ready, on_terminal = False, sys.stdout.isatty()
     try:
         # Left in the opposite order: the processes end first, which frees the threads that wait for them.
         with ThreadPoolExecutor() as pool, _Shielded() as supervisor:
@@ -341,7 +353,8 @@ def _run(console: Console) -> int:
                 shoppers = launch(Demo(supervisor, stages, own, ports, web_port), pool)
             _welcome(console, web_port, shoppers, time.monotonic() - started)
             ready = True
-            supervisor.wait_until(lambda: False, every=0.3)
+            supervisor.wait_until(lambda: on_terminal and not sys.stdout.isatty(), every=0.3)
+            # A connection that broke: its hang-up signal reached `make`, which only waits for this process.
     except KeyboardInterrupt:
         console.print("\nStopped." if ready else "\nInterrupted; the next run goes on from here.")
         return 0 if ready else 130

@@ -100,9 +100,9 @@ class Stages:
 
 def _table(stages: list[Stage]) -> Table:
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=1)
-    table.add_column(width=22, no_wrap=True)
-    table.add_column(width=8, justify="right")
+    table.add_column(min_width=1)
+    table.add_column(min_width=22, no_wrap=True)
+    table.add_column(min_width=8, no_wrap=True, justify="right")
     table.add_column(style="dim", no_wrap=True, overflow="ellipsis")
     for stage in stages:
         table.add_row(stage.mark(), stage.name, f"{stage.seconds:.1f} s", Text(stage.detail))
