@@ -351,8 +351,8 @@ def _run(console: Console) -> int:
         with ThreadPoolExecutor() as pool, _Shielded() as supervisor:
             with Stages(console) as stages:
                 shoppers = launch(Demo(supervisor, stages, own, ports, web_port), pool)
-            _welcome(console, web_port, shoppers, time.monotonic() - started)
             ready = True
+            _welcome(console, web_port, shoppers, time.monotonic() - started)
             supervisor.wait_until(lambda: on_terminal and not sys.stdout.isatty(), every=0.3)
             # A connection that broke: its hang-up signal reached `make`, which only waits for this process.
     except KeyboardInterrupt:
@@ -420,7 +420,7 @@ def _welcome(console: Console, web_port: int, shoppers: list[DemoShopper], secon
     names = ", ".join(shopper.name for shopper in shoppers[:4])
     console.print(f"\n[bold green]Aisle is running:[/] [bold]http://localhost:{web_port}[/]")
     console.print(f"  Sign in as     {names}: http://localhost:{web_port}{DemoShopper.PAGE}")
-    console.print(f"  Logs           {LOGS.relative_to(ROOT)}/")
+    console.print(f"  Logs           {os.path.relpath(LOGS)}/")
     console.print('  A shell beside eval "$(.venv/bin/python -m deploy.local env)"')
     console.print("  Stop           Ctrl-C; the next start takes seconds. Forget everything: make clean")
     install = f"{installing:.0f} s of installing ({downloading:.0f} s of it download) and " if installing else ""
