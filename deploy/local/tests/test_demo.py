@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import IO
 
 import pytest
+from rich.console import Console
 
 from deploy.local import demo, environment
 from deploy.local.__main__ import main
@@ -234,7 +235,7 @@ def test_a_full_disk_is_recognised_in_the_log_of_what_died(tmp_path: Path, capsy
     process = sleeper("catalogue", tmp_path, "raise OSError(28, 'No space left on device')")
     process.start()
     process.wait(10)
-    console = demo.Console(soft_wrap=True)
+    console = Console(soft_wrap=True)
     demo._explain(console, str(Ended(process, 1)), "read it", process)
     said = capsys.readouterr().out
     assert "catalogue ended with exit code 1: the disk is full" in said
@@ -242,7 +243,7 @@ def test_a_full_disk_is_recognised_in_the_log_of_what_died(tmp_path: Path, capsy
 
 
 def test_stages_are_lines_with_times_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with Stages(demo.Console()) as stages:
+    with Stages(Console()) as stages:
         with stages.stage("Redis") as stage:
             stage.tell("on port 1")
         with contextlib.suppress(Ended), stages.stage("Catalogue"):
@@ -255,7 +256,7 @@ def test_stages_are_lines_with_times_where_there_is_no_terminal(capsys: pytest.C
 
 def make(state: Path, database: str) -> demo.Demo:
     with Supervisor() as supervisor:
-        return demo.Demo(supervisor, Stages(demo.Console()), {"DATABASE_URL": database}, {}, 8000)
+        return demo.Demo(supervisor, Stages(Console()), {"DATABASE_URL": database}, {}, 8000)
 
 
 def test_a_stage_is_done_for_its_database_alone(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
