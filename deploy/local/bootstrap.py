@@ -161,7 +161,7 @@ def find_uv(pip: "list[str]") -> "str | None":
     inside = os.path.join(VENV, "bin", "uv")
     if not os.path.exists(inside) and pip:
         try:
-            run("Installing uv", [*pip, "install", "--quiet", "--disable-pip-version-check", "uv"])
+            run("Installing uv", [*pip, "install", "--disable-pip-version-check", "uv"])
         except Failure as failure:
             if shutil.which("uv") is None and "no network" in str(failure):
                 raise
@@ -212,19 +212,20 @@ def run(stage: str, command: "list[str]", env: "dict[str, str] | None" = None) -
     return output
 
 
+OFFLINE = (
+    "dns error", "name resolution", "failed to lookup", "network is unreachable", "connection refused", "timed out",
+    "connecterror", "proxyerror", "failed to establish a new connection", "cannot connect to proxy",
+    "error sending request", "from versions: none",
+)  # fmt: skip
+
+
 def diagnose(output: str) -> "tuple[str, str]":
     """Why an installer failed, in one line, and what to do about it."""
     lowered = output.lower()
     if "no space left" in lowered:
         return "the disk is full", "free 2 GB, then run this again"
-    offline = (
-        "dns error|name resolution|failed to lookup|network is unreachable|connection refused|timed out|connecterror"
-    )
-    if re.search(offline, lowered) or "failed to establish a new connection" in lowered:
-        return (
-            "no network: the package index cannot be reached",
-            "check the connection or the proxy, then run this again",
-        )
+    if any(sign in lowered for sign in OFFLINE):
+        return "no network: the package index cannot be reached", "check the connection or the proxy, then run it again"
     if "hash mismatch" in lowered or "do not match the hashes" in lowered:
         return "a downloaded package is not the one recorded in requirements/", "do not use that index"
     lines = [line.strip() for line in output.splitlines() if line.strip()]

@@ -52,13 +52,20 @@ class Demo:
     """What the stages share."""
 
     def __init__(
-        self, supervisor: Supervisor, stages: Stages, own: dict[str, str], ports: dict[str, int], web_port: int
+        self,
+        supervisor: Supervisor,
+        stages: Stages,
+        own: dict[str, str],
+        ports: dict[str, int],
+        web_port: int,
+        data: Path | None = None,
     ) -> None:
         self.supervisor = supervisor
         self.stages = stages
         self.own = own
         self.ports = ports
         self.web_port = web_port
+        self.data = data or DATA  # where products.csv and events.csv are, or are put
         self._env = environment.child(own, os.environ)
 
     def process(self, name: str, *command: str) -> Process:
@@ -80,8 +87,8 @@ def launch(demo: Demo, pool: ThreadPoolExecutor) -> list[DemoShopper]:
     tables = pool.submit(make_tables, demo)
     files = pool.submit(convert, demo)
     static = pool.submit(collect_static, demo)
-    gather(tables, files)
-    gather(pool.submit(load_catalogue, demo), redis_up, static)
+    gather(redis_up, tables, files)
+    gather(pool.submit(load_catalogue, demo), static)
     start_web(demo)
     gather(cloud_up)
     if is_done("model", demo) and Endpoint(demo.own).status() not in ("", "Failed"):
@@ -113,8 +120,8 @@ def start_redis(demo: Demo) -> None:
         else:
             try:
                 command = redis.command(demo.ports["redis"])
-            except redis.NoRedis as error:
-                raise Failure(f"there is no Redis: {error}", redis.CURE) from None
+            except redis.NoRedis:
+                raise Failure("this machine has no Redis, and none comes as a wheel for it", redis.CURE) from None
             server = demo.process("redis", *command)
             demo.supervisor.serve(server, base=True)
         client = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1)
@@ -166,7 +173,7 @@ def collect_static(demo: Demo) -> None:
 
 
 def convert(demo: Demo) -> None:
-    if is_done("catalogue", demo):
+    if demo.data != DATA or is_done("catalogue", demo):
         return
     with demo.stages.stage("Shop data") as stage:
         demo.run(stage, demo.python("shop data", "-m", "deploy.local", "convert", "--to", str(DATA)))
@@ -178,7 +185,7 @@ def load_catalogue(demo: Demo) -> None:
             stage.keep()
         return
     with demo.stages.stage("Catalogue") as stage:
-        files = ["--products", str(DATA / "products.csv"), "--events", str(DATA / "events.csv")]
+        files = ["--products", str(demo.data / "products.csv"), "--events", str(demo.data / "events.csv")]
         command = demo.python("catalogue", "manage.py", "load_shop", *files)
         try:
             demo.run(stage, command)
@@ -187,7 +194,7 @@ def load_catalogue(demo: Demo) -> None:
                 raise
             stage.tell("loaded before")
         mark_done("catalogue", demo)
-        shutil.rmtree(DATA)  # a hundred megabytes that nobody reads again
+        shutil.rmtree(DATA, ignore_errors=True)  # a hundred megabytes that nobody reads again
 
 
 def export(demo: Demo) -> None:
@@ -321,20 +328,23 @@ def _readable(database_url: str) -> str:
 # --- From the command line ---------------------------------------------------------------------------------
 
 
-def run() -> int:
-    """The exit code: 0 when stopped by a person after it was ready, 130 before, 1 when something failed."""
+def run(data: Path | None = None) -> int:
+    """Open with the CSV files in ``data``, or with The Complete Journey.
+
+    The exit code: 0 when stopped by a person after it was ready, 130 before, 1 when something failed.
+    """
     console = Console(highlight=False, soft_wrap=True)
     try:
         with Lock(STATE / "demo.lock") as lock:
             lock.sign(os.getpid())
-            return _run(console)
+            return _run(console, data and data.resolve())
     except Held as held:
         return _refuse(
             console, f"a demo of this checkout runs already, as process {held.pid}", "stop that one first (Ctrl-C)"
         )
 
 
-def _run(console: Console) -> int:
+def _run(console: Console, data: Path | None) -> int:
     started = time.monotonic()
     try:
         web_port = check_machine()
@@ -350,7 +360,7 @@ def _run(console: Console) -> int:
         # Left in the opposite order: the processes end first, which frees the threads that wait for them.
         with ThreadPoolExecutor() as pool, _Shielded() as supervisor:
             with Stages(console) as stages:
-                shoppers = launch(Demo(supervisor, stages, own, ports, web_port), pool)
+                shoppers = launch(Demo(supervisor, stages, own, ports, web_port, data), pool)
             ready = True
             _welcome(console, web_port, shoppers, time.monotonic() - started)
             supervisor.wait_until(lambda: on_terminal and not sys.stdout.isatty(), every=0.3)

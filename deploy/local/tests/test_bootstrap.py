@@ -152,6 +152,7 @@ def test_a_failed_installation_leaves_no_stamp(checkout: Path, monkeypatch: pyte
     [
         ("error: dns error: failed to lookup address information", "no network"),
         ("NewConnectionError: Failed to establish a new connection: [Errno 111]", "no network"),
+        ("ERROR: Could not find a version that satisfies the requirement uv (from versions: none)", "no network"),
         ("OSError: [Errno 28] No space left on device", "the disk is full"),
         ("  × Hash mismatch for `six==1.17.0`", "not the one recorded"),
         ("something\nof its own\n", "of its own"),
