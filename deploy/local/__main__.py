@@ -12,7 +12,7 @@ from deploy.local.environment import ENV_FILE, STATE
 def demo(arguments: argparse.Namespace) -> int:
     from deploy.local import demo
 
-    return demo.run()
+    return demo.run(arguments.data)
 
 
 def cloud(arguments: argparse.Namespace) -> int:
@@ -74,6 +74,10 @@ def main(words: list[str]) -> int:
     verbs = parser.add_subparsers(required=True, metavar="verb")
 
     verb = verbs.add_parser("demo", help="everything, at http://localhost:8000, until Ctrl-C (PORT=… for another port)")
+    verb.add_argument(
+        "--data", type=Path, metavar="DIRECTORY",
+        help="open with your shop's products.csv and events.csv instead; on a first run, or after `make clean`",
+    )  # fmt: skip
     verb.set_defaults(run_verb=demo)
 
     verb = verbs.add_parser("cloud", help="the local cloud alone, a stand-in for AWS on two loopback ports")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT = Path(__file__).resolve().parents[2]
-STATE = ROOT / ".local"
+# All that a demo keeps. A second one on this machine needs another, and another PORT.
+STATE = Path(os.environ.get("AISLE_STATE") or ROOT / ".local")
 ENV_FILE = STATE / "env"
 ACCOUNT = "123456789012"  # moto's
 REGION: Final = "eu-west-1"

@@ -67,11 +67,19 @@
     if (card && consent === "yes") report([stamped("click", card)]);
   });
 
-  // Nothing moves from under the hands of somebody who is in the panel with the keyboard.
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.target.matches(".panel:focus-within") && event.detail.requestConfig.verb === "get") {
-      event.detail.shouldSwap = false;
-    }
+  // Nothing moves from under the hand, on a mouse or on the keys, of somebody who is in the panel: it waits till they leave.
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    const { target: panel, serverResponse: newer } = detail;
+    const busy = () => panel.matches(":focus-within") || (matchMedia("(hover: hover)").matches && panel.matches(":hover"));
+    if (detail.requestConfig.verb !== "get" || !panel.matches(".panel") || !busy()) return;
+    detail.shouldSwap = false;
+    const left = () =>
+      setTimeout(() => {
+        if (!panel.isConnected || busy()) return;
+        for (const sign of ["pointerleave", "focusout"]) panel.removeEventListener(sign, left);
+        htmx.swap(panel, newer, { swapStyle: "outerHTML" });
+      });
+    for (const sign of ["pointerleave", "focusout"]) panel.addEventListener(sign, left);
   });
 
   document.addEventListener("in-cart", ({ detail: { product_id: id, quantity } }) => {
