@@ -16,7 +16,7 @@ from storefront.models import Product
 from storefront.visitor import Visitor
 
 SHOWN = {"for_you": 12, "again": 6, "together": 4, "similar": 8, "complete": 4, "popular": 12}
-SPARE = 6  # ids fetched beyond those shown; only if these do not suffice does a second query fetch the rest
+SPARE = 6  # ids fetched beyond those shown; only where these do not suffice, a second query fetches the rest
 TITLES = {
     "for_you": "Recommended for you",
     "again": "Buy it again",
@@ -129,16 +129,19 @@ def poll_address(seen: str, look: int, product_id: str) -> str:
 def _panels(
     visitor: Visitor, names: Sequence[str], slates: Mapping[str, Slate], product: Product | None
 ) -> dict[str, Panel]:
-    shown = {*visitor.cart, *visitor.dismissed, *({product.product_id} if product else ())}
-    wanted = {name: [item for item in slates[name].items if item.product_id not in shown] for name in names}
-    found = _products(wanted)
-    panels: dict[str, Panel] = {}
-    for name in names:
-        cards = _cards(name, wanted[name], found, shown, visitor)
-        if cards:
-            panels[name] = Panel(name, TITLES[name], _note(name, slates[name]), cards, slates[name])
-            shown |= {card.product.product_id for card in cards}
-    return panels
+    hidden = {*visitor.cart, *visitor.dismissed, *({product.product_id} if product else ())}
+    wanted = {name: [item for item in slates[name].items if item.product_id not in hidden] for name in names}
+    first = {name: items[: SHOWN[name] + SPARE] for name, items in wanted.items()}
+    found = Product.objects.in_bulk(_ids(first))
+    cards = _cards(wanted, found, visitor)
+    if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in names):
+        found |= Product.objects.in_bulk(_ids(wanted) - found.keys())
+        cards = _cards(wanted, found, visitor)
+    return {
+        name: Panel(name, TITLES[name], _note(name, slates[name]), cards[name], slates[name])
+        for name in names
+        if cards[name]
+    }
 
 
 def _with_poll(panel: Panel, look: int, product: Product | None) -> Panel:
@@ -158,37 +161,28 @@ def _may_change(visitor: Visitor, slate: Slate, awaits: bool) -> bool:
     return bool(visitor.viewed) and slate.source not in PERSONAL
 
 
-def _products(wanted: Mapping[str, Sequence[Item]]) -> dict[str, Product]:
-    """Products by id, of the items and of their reasons: one query unless many turn out to be sold out."""
-    first = {name: items[: SHOWN[name] + SPARE] for name, items in wanted.items()}
-    found = Product.objects.in_bulk(_ids(first))
-    short = any(
-        len(items) > len(first[name])
-        and sum(item.product_id in found and found[item.product_id].can_be_bought for item in first[name]) < SHOWN[name]
-        for name, items in wanted.items()
-    )
-    if short:
-        found |= Product.objects.in_bulk(_ids(wanted) - found.keys())
-    return found
-
-
 def _ids(wanted: Mapping[str, Sequence[Item]]) -> set[str]:
     items = [item for chosen in wanted.values() for item in chosen]
     return {item.product_id for item in items} | {item.because for item in items if item.because}
 
 
 def _cards(
-    name: str, items: Sequence[Item], found: Mapping[str, Product], shown: set[str], visitor: Visitor
-) -> list[Card]:
-    cards: list[Card] = []
-    for item in items:
-        product = found.get(item.product_id)
-        if product is None or not product.can_be_bought or item.product_id in shown:
-            continue
-        because = found.get(item.because) if item.because else None
-        cards.append(Card(product, len(cards) + 1, reason(visitor, because, name)))
-        if len(cards) == SHOWN[name]:
-            break
+    wanted: Mapping[str, Sequence[Item]], found: Mapping[str, Product], visitor: Visitor
+) -> dict[str, list[Card]]:
+    """Cards by panel, of what can be bought; what stands in a panel stands in no later one."""
+    shown: set[str] = set()
+    cards: dict[str, list[Card]] = {}
+    for name, items in wanted.items():
+        cards[name] = []
+        for item in items:
+            product = found.get(item.product_id)
+            if product is None or not product.can_be_bought or item.product_id in shown:
+                continue
+            because = found.get(item.because) if item.because else None
+            cards[name].append(Card(product, len(cards[name]) + 1, reason(visitor, because, name)))
+            if len(cards[name]) == SHOWN[name]:
+                break
+        shown |= {card.product.product_id for card in cards[name]}
     return cards
 
 

@@ -82,6 +82,16 @@ def test_what_cannot_be_bought_is_not_shown(client: Client, shelf: list[Product]
     assert ids_in(panel(page(client))) == ["p04"]
 
 
+def test_a_panel_whose_best_products_stand_in_an_earlier_one_is_filled_from_its_slates_end(
+    client: Client, shelf: list[Product], slates: Slates
+) -> None:
+    slates.put("similar", IDS[1:9])
+    slates.put("for_you", IDS[1:])
+    text = page(client, "/product/p01/")
+    assert ids_in(panel(text, "similar")) == IDS[1:9]
+    assert ids_in(panel(text)) == IDS[9:21]
+
+
 def test_a_shelf_of_sold_out_products_is_filled_from_the_slates_end(
     client: Client, shelf: list[Product], slates: Slates
 ) -> None:
