@@ -71,8 +71,9 @@ def for_page(
     bodies = _read({key for name in names for key in needed[name] if key})
 
     def popular(name: str) -> Slate:
+        overall = _slate(name, bodies.get(keys.popular()), "popular", "popular")
         of_category = _slate(name, bodies.get(in_category or ""), "popular", "category")
-        return of_category if of_category.items else _slate(name, bodies.get(keys.popular()), "popular", "popular")
+        return _followed(of_category, overall) if of_category.items else overall
 
     page: dict[str, Slate] = {}
     for name in names:
@@ -123,6 +124,12 @@ def _slate(name: str, body: cache.Body | None, inside: str = "", source: str = "
         return Slate(name)
     tier = source or ("fresh" if body.fresh else "stale")
     return Slate(name, tuple(Item(*item) for item in items), tier, body.slate_id, body.model_version, body.arm)
+
+
+def _followed(first: Slate, second: Slate) -> Slate:
+    """The items of both, since a small category's may all be sold out, in the cart or elsewhere on the page."""
+    there = {item.product_id for item in first.items}
+    return replace(first, items=(*first.items, *(item for item in second.items if item.product_id not in there)))
 
 
 def _viewed(looked_at: Mapping[str, str], bodies: Mapping[str, cache.Body]) -> Slate:

@@ -131,7 +131,7 @@ def _panels(
 ) -> dict[str, Panel]:
     hidden = {*visitor.cart, *visitor.dismissed, *({product.product_id} if product else ())}
     wanted = {name: [item for item in slates[name].items if item.product_id not in hidden] for name in names}
-    first = {name: items[: SHOWN[name] + SPARE] for name, items in wanted.items()}
+    first = _first(wanted)
     found = Product.objects.in_bulk(_ids(first))
     cards = _cards(wanted, found, visitor)
     if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in names):
@@ -159,6 +159,16 @@ def _may_change(visitor: Visitor, slate: Slate, awaits: bool) -> bool:
     if visitor.shopper_id is not None:
         return slate.source != "fresh"
     return bool(visitor.viewed) and slate.source not in PERSONAL
+
+
+def _first(wanted: Mapping[str, Sequence[Item]]) -> dict[str, list[Item]]:
+    """Of each panel the items that it will most likely show: neither what an earlier one shows nor the long rest."""
+    earlier: set[str] = set()
+    first: dict[str, list[Item]] = {}
+    for name, items in wanted.items():
+        first[name] = [item for item in items if item.product_id not in earlier][: SHOWN[name] + SPARE]
+        earlier |= {item.product_id for item in first[name][: SHOWN[name]]}
+    return first
 
 
 def _ids(wanted: Mapping[str, Sequence[Item]]) -> set[str]:
