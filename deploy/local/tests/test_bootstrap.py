@@ -90,7 +90,7 @@ def test_debians_python_without_ensurepip_gets_a_venv_from_pip_outside(
         f'case "$2" in "import ensurepip"|"import virtualenv") exit 1;; esac; exec {real} "$@"',
     )
     monkeypatch.setenv("PATH", f"{half.parent}:/usr/bin:/bin")
-    monkeypatch.setattr(bootstrap.shutil, "which", lambda program: None)
+    monkeypatch.setattr("shutil.which", lambda program: None)
     bootstrap.create_venv(str(half), (3, 11))
     assert bootstrap.version_of(bootstrap.VENV_PYTHON) == sys.version_info[:2]
     assert not bootstrap.imports(bootstrap.VENV_PYTHON, "pip")
@@ -141,7 +141,7 @@ def test_a_torn_stamp_is_none(checkout: Path, content: str) -> None:
 def test_a_failed_installation_leaves_no_stamp(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stamp(checkout, "demo")
     program(checkout / ".venv" / "bin" / "python", 'case "$*" in *install*) exit 1;; *-c*) echo 3.11;; esac')
-    monkeypatch.setattr(bootstrap.shutil, "which", lambda program: None)
+    monkeypatch.setattr("shutil.which", lambda program: None)
     with pytest.raises(bootstrap.Failure, match="Installing the dev packages failed"):
         bootstrap.install("dev")
     assert not (checkout / ".venv" / "aisle.json").exists()
