@@ -4,7 +4,7 @@ DEMO = $(PYTHON) deploy/local/bootstrap.py demo
 DEV = $(PYTHON) deploy/local/bootstrap.py dev
 SETS = web model demo dev
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint loadtest lock clean
+.PHONY: help demo test lint loadtest screenshots lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -24,6 +24,9 @@ lint:  ## style, types, boundaries, and migrations that somebody forgot
 
 loadtest:  ## thirty seconds of shoppers against the running demo
 	@$(DEV) -m deploy.local env --run .venv/bin/python -m loadtests
+
+screenshots:  ## the README's pictures, from the running demo
+	@$(DEV) -m deploy.local env --run .venv/bin/python -m deploy.local screenshots
 
 lock:  ## compile pyproject.toml's dependency groups into requirements/, with hashes
 	@$(DEV)

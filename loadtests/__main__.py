@@ -4,6 +4,7 @@ Exits 1 when any page failed, any panel was missing where it was promised, or no
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import urllib.error
@@ -16,9 +17,8 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--host", default="http://127.0.0.1:8000", help="where the shop is (default: the demo's address)"
-    )
+    demo = os.environ.get("AISLE_URL", "http://127.0.0.1:8000")
+    parser.add_argument("--host", default=demo, help="where the shop is (default: %(default)s)")
     parser.add_argument("--users", type=int, default=20, help="shoppers at the same time (default: 20)")
     parser.add_argument("--seconds", type=int, default=30, help="how long (default: 30)")
     parser.add_argument(

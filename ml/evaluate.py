@@ -115,6 +115,8 @@ def evaluate(
 
 def gate(report: Report) -> None:
     """Raise GateError unless the model beats popularity at everything that shoppers will see."""
+    if not report:
+        raise GateError("the report is empty, so nothing is known of the model; look at the training job's log")
     for protocol, scores in report.items():
         for metric in (f"recall@{K}", f"ndcg@{K}"):
             ours, popularity = scores[OURS][metric], scores["popularity"][metric]

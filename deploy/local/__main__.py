@@ -53,6 +53,20 @@ def env(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def screenshots(arguments: argparse.Namespace) -> int:
+    from playwright.sync_api import Error
+
+    from deploy.local import screenshots
+
+    try:
+        for path in screenshots.take():
+            print(path)
+    except (screenshots.NoBrowser, Error) as error:
+        print(f"screenshots: {str(error).splitlines()[0]}; does the demo run (make demo)?", file=sys.stderr)
+        return 1
+    return 0
+
+
 def clean(arguments: argparse.Namespace) -> int:
     from deploy.local.lock import Held, Lock
 
@@ -94,6 +108,9 @@ def main(words: list[str]) -> int:
     verb = verbs.add_parser("env", help="the running demo's environment, for a shell or a command beside it")
     verb.add_argument("--run", nargs=argparse.REMAINDER, metavar="COMMAND", help="run this in that environment")
     verb.set_defaults(run_verb=env)
+
+    verb = verbs.add_parser("screenshots", help="the README's pictures, from the running demo")
+    verb.set_defaults(run_verb=screenshots)
 
     verb = verbs.add_parser("clean", help="forget everything that demos left in .local")
     verb.set_defaults(run_verb=clean)

@@ -71,3 +71,8 @@ def test_a_metric_that_is_not_a_number_does_not_pass_the_gate() -> None:
 
     with pytest.raises(GateError):
         gate({"novel": {"aisle": nothing, "popularity": {"recall@20": 0.0, "ndcg@20": 0.0}}})
+
+
+def test_the_gate_lets_no_model_pass_of_which_nothing_is_known() -> None:
+    with pytest.raises(GateError, match="empty"):
+        gate({})
