@@ -47,17 +47,18 @@ _READ = (
     _NOW
     + """
 -- KEYS: pending, in flight, wake, slate…   ARGV: seconds of a wake-up, key…
-local answer, queued = {0}, 0
+local answer, wanted = {0}, false
 for i = 4, #KEYS do
   local held = redis.call('HMGET', KEYS[i], 'body', 'until')
   local fresh = held[1] and tonumber(held[2]) > now
   if not fresh and not redis.call('ZSCORE', KEYS[2], ARGV[i - 2]) then
-    queued = queued + redis.call('SADD', KEYS[1], ARGV[i - 2])
+    redis.call('SADD', KEYS[1], ARGV[i - 2])
+    wanted = true -- also if it was pending: the wake-up sent for it may have expired before a worker came
   end
   answer[#answer + 1] = held[1]
   answer[#answer + 1] = fresh and 1 or 0
 end
-if queued > 0 and redis.call('SET', KEYS[3], 1, 'NX', 'EX', ARGV[1]) then answer[1] = 1 end
+if wanted and redis.call('SET', KEYS[3], 1, 'NX', 'EX', ARGV[1]) then answer[1] = 1 end
 return answer
 """
 )

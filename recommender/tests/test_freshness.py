@@ -169,6 +169,14 @@ class TestNothingIsLost:
         tasks.sweep()
         assert pending(redis) == {f"shopper:{shopper_id}"}
 
+    def test_the_next_page_wakes_a_worker_for_its_key_whose_wake_up_was_lost(self, redis: Redis) -> None:
+        recommendations.for_page(product_id="p1", names=["together"])
+        recommendations.for_page(product_id="p1", names=["together"])
+        assert wake_ups(redis) == 1
+        redis.delete("aisle:wake")  # as when it expired before any worker had started
+        recommendations.for_page(product_id="p1", names=["together"])
+        assert wake_ups(redis) == 2
+
     def test_the_sweep_wakes_a_worker_for_keys_whose_wake_up_was_lost(self, redis: Redis) -> None:
         cache.add(["product:p1"])  # nobody was told
         redis.delete("aisle:wake")
