@@ -33,7 +33,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """``source`` is the tier that gave it: fresh, stale, viewed, category, popular or none. No items, no panel."""
+    """``source`` is the tier that gave it: fresh, stale, viewed, category, popular or none. No items, no panel.
+
+    ``bought`` are those products among the items' reasons that the shopper has bought; the others they looked at.
+    """
 
     name: str
     items: tuple[Item, ...] = ()
@@ -41,6 +44,7 @@ class Slate:
     slate_id: str = ""
     model_version: str = ""
     arm: str = ""
+    bought: frozenset[str] = frozenset()
 
 
 _remembered: dict[str, cache.Body] = {}
@@ -162,12 +166,16 @@ def _viewed(looked_at: Mapping[str, str], bodies: Mapping[str, cache.Body]) -> S
 
 def _without_taken(page: dict[str, Slate], shopper_id: int) -> dict[str, Slate]:
     """Without what the shopper dismissed since the slates were made; what they bought is nothing new either."""
-    shown = {item.product_id for slate in page.values() for item in slate.items}
-    if not shown:
+    items = [item for slate in page.values() for item in slate.items]
+    if not items:
         return page
-    taken = Event.objects.taken(shopper_id, shown)
+    reasons = {item.because for item in items if item.because is not None}
+    taken = Event.objects.taken(shopper_id, {item.product_id for item in items} | reasons)
+    bought = taken.bought & reasons
     gone = {name: taken.dismissed | (taken.bought if name == "for_you" else frozenset()) for name in page}
     return {
-        name: replace(slate, items=tuple(item for item in slate.items if item.product_id not in gone[name]))
+        name: replace(
+            slate, items=tuple(item for item in slate.items if item.product_id not in gone[name]), bought=bought
+        )
         for name, slate in page.items()
     }

@@ -97,8 +97,9 @@ def listing(visitor: Visitor, products: Sequence[Product]) -> list[Card]:
     return [Card(product, in_cart=cart.get(product.product_id, 0)) for product in products]
 
 
-def reason(visitor: Visitor, because: Product | None, name: str) -> str:
+def reason(visitor: Visitor, because: Product | None, slate: Slate) -> str:
     """One true sentence on why a product is shown. Whether it was bought or seen is said only where it is known."""
+    name = slate.name
     if name == "again":
         return "You bought this before"
     if because is None or name not in REASONED:
@@ -107,6 +108,8 @@ def reason(visitor: Visitor, because: Product | None, name: str) -> str:
         return f"Goes with {because.name} in your cart"
     if because.product_id in visitor.viewed:
         return f"Because you looked at {because.name}"
+    if because.product_id in slate.bought:
+        return f"Because you bought {because.name}"
     return f"Because of {because.name}"
 
 
@@ -133,10 +136,10 @@ def _panels(
     wanted = {name: [item for item in slates[name].items if item.product_id not in hidden] for name in names}
     first = _first(wanted)
     found = Product.objects.in_bulk(_ids(first))
-    cards = _cards(wanted, found, visitor)
+    cards = _cards(wanted, found, visitor, slates)
     if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in names):
         found |= Product.objects.in_bulk(_ids(wanted) - found.keys())
-        cards = _cards(wanted, found, visitor)
+        cards = _cards(wanted, found, visitor, slates)
     return {
         name: Panel(name, TITLES[name], _note(name, slates[name]), cards[name], slates[name])
         for name in names
@@ -177,7 +180,10 @@ def _ids(wanted: Mapping[str, Sequence[Item]]) -> set[str]:
 
 
 def _cards(
-    wanted: Mapping[str, Sequence[Item]], found: Mapping[str, Product], visitor: Visitor
+    wanted: Mapping[str, Sequence[Item]],
+    found: Mapping[str, Product],
+    visitor: Visitor,
+    slates: Mapping[str, Slate],
 ) -> dict[str, list[Card]]:
     """Cards by panel, of what can be bought; what stands in a panel stands in no later one."""
     shown: set[str] = set()
@@ -189,7 +195,7 @@ def _cards(
             if product is None or not product.can_be_bought or item.product_id in shown:
                 continue
             because = found.get(item.because) if item.because else None
-            cards[name].append(Card(product, len(cards[name]) + 1, reason(visitor, because, name)))
+            cards[name].append(Card(product, len(cards[name]) + 1, reason(visitor, because, slates[name])))
             if len(cards[name]) == SHOWN[name]:
                 break
         shown |= {card.product.product_id for card in cards[name]}

@@ -220,6 +220,12 @@ class TestWhatIsShown:
         assert [item.product_id for item in page["for_you"].items] == ["c"]
         assert [item.product_id for item in page["popular"].items] == ["a", "c"]
 
+    def test_a_slate_says_which_of_its_reasons_were_bought(self, redis: Redis) -> None:
+        [shopper_id] = privacy.join()
+        put(keys.shopper(shopper_id), for_you=[("x", 2.0, "a"), ("y", 1.0, "b")])
+        events.record(shopper_id, [NewEvent(product_id="a", kind="purchase"), NewEvent(product_id="b", kind="view")])
+        assert for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].bought == {"a"}
+
     def test_what_was_bought_may_be_bought_again(self, redis: Redis) -> None:
         [shopper_id] = privacy.join()
         put(keys.shopper(shopper_id), again=[("a", 1.0, "a")])

@@ -1,6 +1,7 @@
 """What the shop's tests stand on: a small catalogue, and a stand-in for recommender's read door."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,9 +64,10 @@ class Slates:
         source: str = "fresh",
         slate_id: str = "slate-1",
         because: str | None = None,
+        bought: Collection[str] = (),
     ) -> None:
         items = tuple(Item(product_id, 1.0, because) for product_id in product_ids)
-        self.given[name] = Slate(name, items, source, slate_id, "model-1", "arm-1")
+        self.given[name] = Slate(name, items, source, slate_id, "model-1", "arm-1", frozenset(bought))
 
     def for_page(self, *, names: Collection[str], **asked: Any) -> dict[str, Slate]:
         self.asked.append({"names": set(names), **asked})
@@ -76,7 +78,7 @@ class Slates:
             taken = events.taken(shopper_id, [item.product_id for item in slate.items])
             gone = taken.bought | taken.dismissed
             items = tuple(item for item in slate.items if item.product_id not in gone)
-            found["for_you"] = Slate("for_you", items, slate.source, slate.slate_id, slate.model_version, slate.arm)
+            found["for_you"] = replace(slate, items=items)
         return found
 
 

@@ -126,6 +126,8 @@ def test_each_page_asks_recommender_once(client: Client, shelf: list[Product], s
 def test_reasons_say_only_what_is_known(client: Client, shelf: list[Product], slates: Slates) -> None:
     slates.put("for_you", ["p05"], because="p01")
     assert "Because of Product p01" in panel(page(client))
+    slates.put("for_you", ["p05"], because="p01", bought=["p01"])
+    assert "Because you bought Product p01" in panel(page(client))
     view(client, "p01")
     assert "Because you looked at Product p01" in panel(page(client))
     client.post("/cart/add/", {"product_id": "p01"})
