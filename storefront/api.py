@@ -10,6 +10,8 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from redis.exceptions import RedisError
@@ -60,6 +62,16 @@ class ReportParser(JSONParser):
             return super().parse(BytesIO(body), media_type, parser_context)
         except RecursionError:
             raise ParseError("JSON parse error - nested too deeply") from None
+
+
+class BrowserOnlyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's registry
+    """For the schema: what a caller must carry."""
+
+    target_class = BrowserOnly
+    name = "session"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "And X-CSRFToken on every write."}
 
 
 class PerShopper(SimpleRateThrottle):
