@@ -30,6 +30,10 @@ def take() -> list[Path]:
         household.locator("#panel-for_you[data-source='fresh']").wait_for()
         taken = [_shot(household, "home")]
         household.locator("#panel-for_you .card-link").first.click()
+        household.wait_for_url("**/product/**")
+        while not household.locator("#panel-together").count():  # after a start, products' slates are still being made
+            household.wait_for_timeout(1000)
+            household.reload()
         taken.append(_shot(household, "product"))
         phone.goto("/")
         phone.get_by_role("button", name="No, thanks").click()
