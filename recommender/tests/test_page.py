@@ -200,7 +200,6 @@ class TestVisitorsWithoutHistory:
         assert redis.smembers("aisle:pending") == {"product:p1", "product:p2", "product:p3", "popular:"}
 
     def test_they_are_served_by_the_real_model(self, redis: Redis, model_server: str, monkeypatch: Any) -> None:
-        """And the sum that for_page makes is what the model says of both looks together."""
         monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", model_server)
         for_page(viewed=["p01", "p02"], names=["for_you"])
         tasks.refresh()
