@@ -1,16 +1,16 @@
 """The scoring kernel: every slate of a whole batch of queries in one call, in time that grows with history x
 neighbours and not with the catalogue.
 
-``top`` is compiled by numba. ``top_plain`` says the same in NumPy: the tests hold both to equal answers, and it serves
-where numba has no wheel. Products are numbered by popularity, so a tie goes to the more popular one and the overall
-popularity list is just 0, 1, 2, …
+``top`` is compiled by numba. ``top_plain`` says the same in NumPy, to the bit: the tests hold both to equal answers. It
+serves where numba has no wheel, and in a server's first second, until numba is there. Products are numbered by
+popularity, so a tie goes to the more popular one and the overall popularity list is just 0, 1, 2, …
 """
 
 import math
 import mmap
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,6 @@ Places = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 DECIMALS = 1e6  # scores are rounded to six places, after they have been ranked
-
-# What a product's place in Scratch.slot says. From 0 on it is a place in Scratch.score; CHOSEN and below a place in
-# the list.
-FREE, HIDDEN, CHOSEN = -1, -2, -3
 
 
 class Rows(NamedTuple):
@@ -74,14 +70,6 @@ class Task(NamedTuple):
     limit: int
 
 
-class Scratch(NamedTuple):
-    """Room for one thread. Only ``slot`` must be clean between calls, and a call cleans what it wrote there."""
-
-    slot: Codes  # of every product
-    touched: Codes
-    score: Numbers
-
-
 class Lists(NamedTuple):
     """(tasks, longest limit) arrays; ``length`` says how much of each row counts. No cause is -1."""
 
@@ -92,41 +80,52 @@ class Lists(NamedTuple):
 
 
 class Kernel:
-    """Answers tasks over one model's rows from any number of threads; each thread's first call makes its scratch."""
+    """Answers tasks over one model's rows from any number of threads."""
 
     def __init__(self, rows: Rows, terms: Terms, filler: Codes, products: int) -> None:
-        self._fixed = (*rows, *terms, filler)
+        # Unsigned, so that no index is looked at for a minus sign.
+        self._fixed = (rows.start, rows.product.view(np.uint32), rows.value, *terms, filler)
         self._products = products
         self._thread = threading.local()
 
     @property
-    def scratch(self) -> Scratch:
-        """This thread's own. Zeroing room for a whole catalogue at every call would cost more than the answer."""
+    def scratch(self) -> Numbers:
+        """This thread's score of every product: zero between calls, as each call clears what it wrote.
+
+        Making one for every call would cost more than the answer where the catalogue is large.
+        """
         try:
             return self._thread.scratch  # type: ignore[no-any-return]
         except AttributeError:
-            slot = np.full(self._products, FREE, dtype=np.int32)
-            room = np.empty(self._products, dtype=np.int32), np.empty(self._products)
-            self._thread.scratch = Scratch(slot, *room)  # pages of ``room`` that no call reaches take no memory
+            self._thread.scratch = np.zeros(self._products)
             return self._thread.scratch  # type: ignore[no-any-return]
 
-    def answer(self, events: Sequence[float], tasks: Sequence[int], excluded: Sequence[int]) -> Lists:
+    def answer(
+        self,
+        events: Sequence[float],
+        tasks: Sequence[int],
+        excluded: Sequence[int],
+        by: Callable[..., None] | None = None,
+    ) -> Lists:
         """``events`` is Event after Event and ``tasks`` Task after Task in one flat list, which converts fastest."""
-        task = np.array(tasks, dtype=np.int64).reshape(-1, len(Task._fields))
-        shape = len(task), int(task[:, -1].max(initial=1))
-        lists = Lists(
-            np.empty(shape, dtype=np.int32),
-            np.empty(shape),
-            np.empty(shape, dtype=np.int32),
-            np.empty(len(task), np.int64),
-        )
-        event = np.array(events, dtype=np.float64).reshape(-1, len(Event._fields))
-        top(*self._fixed, *self.scratch, event, task, np.array(excluded, dtype=np.int32), *lists)
+        task = np.fromiter(tasks, np.int64, len(tasks)).reshape(-1, len(Task._fields))
+        shape = len(task), max(tasks[len(Task._fields) - 1 :: len(Task._fields)], default=1)
+        codes, scores, causes = np.empty(shape, dtype=np.int32), np.empty(shape), np.empty(shape, dtype=np.int32)
+        lists = Lists(codes, scores, causes, np.empty(len(task), dtype=np.int64))
+        event = np.fromiter(events, np.float64, len(events)).reshape(-1, len(Event._fields))
+        (by or top)(*self._fixed, self.scratch, event, task, np.array(excluded, dtype=np.int32), *lists)
         return lists
+
+    def compile(self) -> None:
+        """Answer by the compiled kernel once it is there, and until then by whichever answered so far."""
+        global top
+        ready = compiled()
+        self.answer([], [], [], by=ready)  # numba reads its cache, or compiles, when it first meets the arrays
+        top = ready
 
 
 def top_plain(  # type: ignore[no-untyped-def]
-    row_start, row_product, row_value, offset, liking, term_weight, seconds, power, filler, slot, touched, score,
+    row_start, row_product, row_value, offset, liking, term_weight, seconds, power, filler, score,
     events, tasks, excluded, out_product, out_score, out_because, out_length,
 ):  # fmt: skip
     """Fill the four ``out`` arrays, task by task, with plain NumPy; it needs no scratch."""
@@ -184,7 +183,7 @@ def _weights(
 
 
 def _top(  # type: ignore[no-untyped-def]
-    row_start, row_product, row_value, offset, liking, term_weight, seconds, power, filler, slot, touched, score,
+    row_start, row_product, row_value, offset, liking, term_weight, seconds, power, filler, score,
     events, tasks, excluded, out_product, out_score, out_because, out_length,
 ):  # fmt: skip
     longest = out_product.shape[1]
@@ -207,118 +206,137 @@ def _top(  # type: ignore[no-untyped-def]
         entries = 0
         for event in range(first, last):
             product = np.int32(events[event, 0])
-            if slot[product] == FREE:
-                slot[product] = 0
+            if score[product] == 0.0:
+                score[product] = 1.0
                 entry[entries] = product
                 entries += 1
         entry[:entries].sort()
         for place in range(entries):
-            slot[entry[place]] = place
+            score[entry[place]] = place
             kinds[place] = 0
             for term in range(last_term - first_term):
                 weight[term, place] = 0.0
         for event in range(first, last):
-            place = slot[np.int32(events[event, 0])]
+            mine = np.int64(score[np.int32(events[event, 0])])
             kind = np.int64(events[event, 1])
-            kinds[place] |= 1 << kind
+            kinds[mine] |= 1 << kind
             for term in range(first_term, last_term):
                 fade = math.exp(-events[event, 2] / seconds[term])
-                weight[term - first_term, place] += liking[term, kind] * events[event, 3] * fade
+                weight[term - first_term, mine] += liking[term, kind] * events[event, 3] * fade
         for place in range(entries):
-            slot[entry[place]] = HIDDEN if kinds[place] & hides else FREE
+            score[entry[place]] = -np.inf if kinds[place] & hides else 0.0
             for term in range(first_term, last_term):
                 value = weight[term - first_term, place]
                 if value != 0.0:
                     value = term_weight[term] * math.copysign(math.pow(abs(value), power[term]), value)
                 weight[term - first_term, place] = value
         for place in range(first_excluded, last_excluded):
-            slot[excluded[place]] = HIDDEN
+            score[excluded[place]] = -np.inf
 
-        touches = 0
+        # Nothing is asked in this loop, and whoever is hidden stays at minus infinity whatever is added.
         for place in range(entries):
             for term in range(first_term, last_term):
                 row = offset[term] + entry[place]
                 strength = weight[term - first_term, place]
-                for position in range(row_start[row], row_start[row + 1]):
-                    target = row_product[position]
-                    mark = slot[target]
-                    if mark == FREE:
-                        mark = touches
-                        slot[target] = touches
-                        touched[touches] = target
-                        score[touches] = 0.0
-                        touches += 1
-                    if mark >= 0:
-                        score[mark] += strength * np.float64(row_value[position])
+                products = row_product[row_start[row] : row_start[row + 1]]
+                values = row_value[row_start[row] : row_start[row + 1]]
+                for position in range(len(products)):
+                    score[products[position]] += strength * np.float64(values[position])
 
-        # Insertion into a short sorted list: few of the thousands touched ever move anything.
+        # Once more over the same rows: whoever was met is set back to nothing, so none is met twice. Insertion into a
+        # short sorted list, as few of the thousands ever move anything.
         kept = 0
-        for touch in range(touches):
-            value = score[touch]
-            if value <= 0.0:
-                continue
-            target = touched[touch]
-            place = kept
-            if kept == limit:
-                place = kept - 1
-                if value < out_score[task, place] or (
-                    value == out_score[task, place] and target > out_product[task, place]
-                ):
-                    continue
-            while place > 0 and (
-                value > out_score[task, place - 1]
-                or (value == out_score[task, place - 1] and target < out_product[task, place - 1])
-            ):
-                out_score[task, place] = out_score[task, place - 1]
-                out_product[task, place] = out_product[task, place - 1]
-                place -= 1
-            out_score[task, place] = value
-            out_product[task, place] = target
-            kept = min(kept + 1, limit)
+        least = 0.0
+        for place in range(entries):
+            for term in range(first_term, last_term):
+                row = offset[term] + entry[place]
+                products = row_product[row_start[row] : row_start[row + 1]]
+                for position in range(len(products)):
+                    target = products[position]
+                    value = score[target]
+                    score[target] = 0.0
+                    if value < least or value <= 0.0:
+                        continue
+                    rank = kept
+                    if kept == limit:
+                        rank = kept - 1
+                        if value == least and target > out_product[task, rank]:
+                            continue
+                    while rank > 0 and (
+                        value > out_score[task, rank - 1]
+                        or (value == out_score[task, rank - 1] and target < out_product[task, rank - 1])
+                    ):
+                        out_score[task, rank] = out_score[task, rank - 1]
+                        out_product[task, rank] = out_product[task, rank - 1]
+                        rank -= 1
+                    out_score[task, rank] = value
+                    out_product[task, rank] = target
+                    kept = min(kept + 1, limit)
+                    if kept == limit:
+                        least = out_score[task, kept - 1]
 
         # Reasons, for the chosen alone: what each entry gave to each of them, all of its terms together.
-        for place in range(kept):
-            slot[out_product[task, place]] = CHOSEN - place
-            out_score[task, place] = np.rint(out_score[task, place] * DECIMALS) / DECIMALS
-            out_because[task, place] = -1
-            share[place] = 0.0
-            best[place] = 0.0
-        for number in range(entries):
+        for rank in range(kept):
+            score[out_product[task, rank]] = rank + 1
+            out_score[task, rank] = np.rint(out_score[task, rank] * DECIMALS) / DECIMALS
+            out_because[task, rank] = -1
+            share[rank] = 0.0
+            best[rank] = 0.0
+        for place in range(entries):
             for term in range(first_term, last_term):
-                row = offset[term] + entry[number]
-                strength = weight[term - first_term, number]
-                for position in range(row_start[row], row_start[row + 1]):
-                    mark = slot[row_product[position]]
-                    if mark <= CHOSEN:
-                        share[CHOSEN - mark] += strength * np.float64(row_value[position])
-            for place in range(kept):
-                if share[place] > best[place]:
-                    best[place] = share[place]
-                    out_because[task, place] = entry[number]
-                share[place] = 0.0
+                row = offset[term] + entry[place]
+                strength = weight[term - first_term, place]
+                products = row_product[row_start[row] : row_start[row + 1]]
+                for position in range(len(products)):
+                    mark = score[products[position]]
+                    if mark > 0.0:
+                        share[np.int64(mark) - 1] += strength * np.float64(row_value[row_start[row] + position])
+            for rank in range(kept):
+                if share[rank] > best[rank]:
+                    best[rank] = share[rank]
+                    out_because[task, rank] = entry[place]
+                share[rank] = 0.0
 
-        for position in range(first_filler, last_filler):
-            if kept == limit:
-                break
-            if slot[filler[position]] > HIDDEN:
-                out_product[task, kept] = filler[position]
-                out_score[task, kept] = 0.0
-                out_because[task, kept] = -1
-                kept += 1
+        chosen = kept
+        if kept < limit:
+            for place in range(entries):
+                if kinds[place] & hides:
+                    score[entry[place]] = -np.inf
+            for place in range(first_excluded, last_excluded):
+                score[excluded[place]] = -np.inf
+            for position in range(first_filler, last_filler):
+                if kept == limit:
+                    break
+                if score[filler[position]] == 0.0:
+                    out_product[task, kept] = filler[position]
+                    out_score[task, kept] = 0.0
+                    out_because[task, kept] = -1
+                    kept += 1
         out_length[task] = kept
 
-        for touch in range(touches):
-            slot[touched[touch]] = FREE
+        for rank in range(chosen):
+            score[out_product[task, rank]] = 0.0
         for place in range(entries):
-            slot[entry[place]] = FREE
+            score[entry[place]] = 0.0
         for place in range(first_excluded, last_excluded):
-            slot[excluded[place]] = FREE
+            score[excluded[place]] = 0.0
 
 
-top: Callable[..., None]
-try:
-    from numba import njit
-except ImportError:  # pragma: no cover
-    top = top_plain
-else:
-    top = njit(nogil=True, cache=True)(_top)
+def compiled() -> Callable[..., None]:
+    """``_top`` by numba, whose import alone takes longer than a server may; the plain twin where it has no wheel."""
+    try:
+        from numba import njit
+    except ImportError:  # pragma: no cover
+        return top_plain
+    made: Callable[..., None] = njit(nogil=True, cache=True)(_top)
+    return made
+
+
+def _top_from_now_on(*arguments: Any) -> None:
+    global top
+    if top is _top_from_now_on:
+        top = compiled()
+    top(*arguments)
+
+
+top: Callable[..., None] = _top_from_now_on
