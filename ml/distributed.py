@@ -13,9 +13,11 @@ package ``ml`` and OUTPUT lies on the driver.
 
 import argparse
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,7 +43,7 @@ Frame: TypeAlias = Any  # a pandas.DataFrame; pandas is needed here alone and br
 
 BLOCK = 256  # products solved together: their candidates overlap, so few columns travel twice
 MICROSECONDS_A_DAY = 86_400_000_000
-STAGES = 6
+STAGES = 7
 
 
 class DistributedError(MlError):
@@ -90,7 +92,9 @@ def session(master: str | None) -> "Iterator[SparkSession]":
         spark.stop()
 
 
-def learn(spark: "SparkSession", export: Path, settings: Hyperparameters, version: str, done: Any) -> Model:
+def learn(
+    spark: "SparkSession", export: Path, settings: Hyperparameters, version: str, done: Callable[[str], None]
+) -> Model:
     """``ml.learn.learn`` over the export's files. ``done`` is told each stage."""
     catalogue = data.read_catalogue(export)
     events, popularity = _events(spark, export, catalogue.product_id)
@@ -109,7 +113,7 @@ def learn(spark: "SparkSession", export: Path, settings: Hyperparameters, versio
     done("households fitted")
 
     alike = content.resemblance(catalogue, NEIGHBOURS)
-    done("resemblance")
+    done("products compared")
     sets: dict[str, Matrix] = {
         HOUSEHOLDS: households.rows,
         BASKETS: baskets.rows,
@@ -307,15 +311,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     settings = Hyperparameters(candidates=arguments.candidates)
     columns = (TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn())
+    ended = [("", time.monotonic())]
     with Progress(*columns, console=Console(stderr=True)) as progress, session(arguments.master) as spark:
         bar = progress.add_task("starting Spark", total=STAGES)
-        model = learn(
-            spark, arguments.export, settings, new_version(),
-            lambda stage: progress.update(bar, advance=1, description=stage),
-        )  # fmt: skip
-        days = window(spark, arguments.export)
-        progress.update(bar, advance=1, description="packing")
-        artefact.save(model, arguments.output / "model", days, {})
+
+        def done(stage: str) -> None:
+            progress.update(bar, advance=1, description=stage)
+            ended.append((stage, time.monotonic()))
+
+        done("Spark started")
+        model = learn(spark, arguments.export, settings, new_version(), done)
+        artefact.save(model, arguments.output / "model", window(spark, arguments.export), {})
         artefact.pack(arguments.output / "model", arguments.output / "model.tar.gz")
+        done("packed")
+    for (_, before), (stage, after) in pairwise(ended):
+        print(f"{stage:<20}{after - before:8.1f} s")
     print(f"model {model.version}: {len(model.rows.product):,} weights")
     return 0

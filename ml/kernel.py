@@ -19,6 +19,7 @@ Codes = NDArray[np.int32]
 Places = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
+LEAST = 5e-324  # the least score above nothing
 DECIMALS = 1e6  # scores are rounded to six places, after they have been ranked
 
 
@@ -46,13 +47,13 @@ class Terms(NamedTuple):
     power: Numbers
 
 
-class Event(NamedTuple):
-    """One item of a history, its product and kind by their codes. All queries' items lie end to end."""
+class Events(NamedTuple):
+    """All queries' histories end to end, a list a column; products and kinds by code, an unknown product as -1."""
 
-    product: int
-    kind: int
-    age: float
-    times: float
+    product: list[int]
+    kind: list[int]
+    age: list[float]
+    times: list[float]
 
 
 class Task(NamedTuple):
@@ -102,25 +103,28 @@ class Kernel:
 
     def answer(
         self,
-        events: Sequence[float],
+        events: Events,
         tasks: Sequence[int],
         excluded: Sequence[int],
         by: Callable[..., None] | None = None,
     ) -> Lists:
-        """``events`` is Event after Event and ``tasks`` Task after Task in one flat list, which converts fastest."""
+        """``tasks`` is Task after Task in one flat list, which converts fastest."""
         task = np.fromiter(tasks, np.int64, len(tasks)).reshape(-1, len(Task._fields))
         shape = len(task), max(tasks[len(Task._fields) - 1 :: len(Task._fields)], default=1)
         codes, scores, causes = np.empty(shape, dtype=np.int32), np.empty(shape), np.empty(shape, dtype=np.int32)
         lists = Lists(codes, scores, causes, np.empty(len(task), dtype=np.int64))
-        event = np.fromiter(events, np.float64, len(events)).reshape(-1, len(Event._fields))
-        (by or top)(*self._fixed, self.scratch, event, task, np.array(excluded, dtype=np.int32), *lists)
+        values = [*events.product, *events.kind, *events.age, *events.times]
+        event = np.fromiter(values, np.float64, len(values)).reshape(len(events), -1)
+        (by or top)(*self._fixed, self.scratch, event, task, np.fromiter(excluded, np.int32, len(excluded)), *lists)
         return lists
 
     def compile(self) -> None:
         """Answer by the compiled kernel once it is there, and until then by whichever answered so far."""
         global top
         ready = compiled()
-        self.answer([], [], [], by=ready)  # numba reads its cache, or compiles, when it first meets the arrays
+        self.answer(
+            Events([], [], [], []), [], [], by=ready
+        )  # numba reads its cache, or compiles, when it first meets the arrays
         top = ready
 
 
@@ -131,10 +135,11 @@ def top_plain(  # type: ignore[no-untyped-def]
     """Fill the four ``out`` arrays, task by task, with plain NumPy; it needs no scratch."""
     for number, columns in enumerate(tasks.tolist()):
         task = Task(*columns)
-        mine = events[task.first : task.last]
-        entry, place = np.unique(mine[:, 0].astype(np.int32), return_inverse=True)
+        mine = events[:, task.first : task.last]
+        mine = mine[:, mine[0] >= 0]
+        entry, place = np.unique(mine[0].astype(np.int32), return_inverse=True)
         kinds = np.zeros(len(entry), dtype=np.int64)
-        np.bitwise_or.at(kinds, place, np.left_shift(1, mine[:, 1].astype(np.int64)))
+        np.bitwise_or.at(kinds, place, np.left_shift(1, mine[1].astype(np.int64)))
         hidden = np.union1d(excluded[task.first_excluded : task.last_excluded], entry[(kinds & task.hides) != 0])
         targets, parts, causes = [entry[:0]], [np.zeros(0)], [entry[:0]]
         weights = [
@@ -177,7 +182,7 @@ def _weights(
 ) -> list[float]:
     """What a term makes of each product of a history. ``math``, as NumPy's own exp and power round differently."""
     sums = np.zeros(entries)
-    for (_, kind, age, times), entry in zip(events.tolist(), place.tolist(), strict=True):
+    for (_, kind, age, times), entry in zip(events.T.tolist(), place.tolist(), strict=True):
         sums[entry] += liking[int(kind)] * times * math.exp(-age / seconds)
     return [weight * math.copysign(math.pow(abs(value), power), value) if value else 0.0 for value in sums.tolist()]
 
@@ -205,8 +210,8 @@ def _top(  # type: ignore[no-untyped-def]
         # The history's products, each once and in order, so that an answer does not hang on the order of the history.
         entries = 0
         for event in range(first, last):
-            product = np.int32(events[event, 0])
-            if score[product] == 0.0:
+            product = np.int32(events[0, event])
+            if product >= 0 and score[product] == 0.0:
                 score[product] = 1.0
                 entry[entries] = product
                 entries += 1
@@ -217,12 +222,15 @@ def _top(  # type: ignore[no-untyped-def]
             for term in range(last_term - first_term):
                 weight[term, place] = 0.0
         for event in range(first, last):
-            mine = np.int64(score[np.int32(events[event, 0])])
-            kind = np.int64(events[event, 1])
+            product = np.int32(events[0, event])
+            if product < 0:
+                continue
+            mine = np.int64(score[product])
+            kind = np.int64(events[1, event])
             kinds[mine] |= 1 << kind
             for term in range(first_term, last_term):
-                fade = math.exp(-events[event, 2] / seconds[term])
-                weight[term - first_term, mine] += liking[term, kind] * events[event, 3] * fade
+                fade = math.exp(-events[2, event] / seconds[term])
+                weight[term - first_term, mine] += liking[term, kind] * events[3, event] * fade
         for place in range(entries):
             score[entry[place]] = -np.inf if kinds[place] & hides else 0.0
             for term in range(first_term, last_term):
@@ -246,7 +254,7 @@ def _top(  # type: ignore[no-untyped-def]
         # Once more over the same rows: whoever was met is set back to nothing, so none is met twice. Insertion into a
         # short sorted list, as few of the thousands ever move anything.
         kept = 0
-        least = 0.0
+        least = LEAST
         for place in range(entries):
             for term in range(first_term, last_term):
                 row = offset[term] + entry[place]
@@ -255,7 +263,7 @@ def _top(  # type: ignore[no-untyped-def]
                     target = products[position]
                     value = score[target]
                     score[target] = 0.0
-                    if value < least or value <= 0.0:
+                    if value < least:
                         continue
                     rank = kept
                     if kept == limit:

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.contract import Answer, Query, Recommendation, SlateName, SlateQuery
-from ml.kernel import Codes, Event, Kernel, Lists, Rows, Terms
+from ml.kernel import Codes, Events, Kernel, Lists, Rows, Terms
 from ml.slates import KIND_NAMES, SHOWN_REPEATS, Recipe
 
 SECONDS_A_DAY = 86_400.0
 _KIND_CODE = {name: code for code, name in enumerate(KIND_NAMES)}
-_EVENT = len(Event._fields)
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,18 @@ class Model:
 
     def recommend(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch. Unknown products are skipped; an empty history gets popularity where that makes sense."""
-        events: list[float] = []
+        events = Events([], [], [], [])
         tasks: list[int] = []
         excluded: list[int] = []
         code_of = self._codes.get
         for query in queries:
-            first = len(events) // _EVENT
+            first = len(events.product)
             for item in query["history"]:
-                code = code_of(item["product_id"])
-                if code is not None:
-                    events += (code, _KIND_CODE[item["kind"]], item["age"], item["count"])  # a kernel.Event
-            last = len(events) // _EVENT
+                events.product.append(code_of(item["product_id"], -1))
+                events.kind.append(_KIND_CODE[item["kind"]])
+                events.age.append(item["age"])
+                events.times.append(item["count"])
+            last = len(events.product)
             for slate in query["slates"]:
                 before = len(excluded)
                 if "exclude" in slate:

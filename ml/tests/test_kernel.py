@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml import kernel
-from ml.kernel import Event, Kernel, Lists, Rows, Task, Terms
+from ml.kernel import Events, Kernel, Lists, Rows, Task, Terms
 
 PRODUCTS, SETS, TERMS, KINDS, TASKS = 9, 2, 3, 4, 3
 DAY = 86_400.0
-Question = tuple[list[float], list[int], list[int]]
+Question = tuple[Events, list[int], list[int]]
 
 
 def a_kernel(draw: np.random.Generator) -> Kernel:
@@ -37,11 +37,13 @@ def a_kernel(draw: np.random.Generator) -> Kernel:
 
 def a_question(draw: np.random.Generator) -> Question:
     """Three tasks over one history, in which products come back with other kinds."""
-    events: list[float] = []
     many = int(draw.integers(8))
-    for _ in range(many):
-        age = draw.choice([0.0, 1.0, 30.0]) * DAY
-        events += Event(int(draw.integers(PRODUCTS)), int(draw.integers(KINDS)), age, float(draw.integers(1, 4)))
+    events = Events(
+        draw.integers(-1, PRODUCTS, many).tolist(),
+        draw.integers(0, KINDS, many).tolist(),
+        (draw.choice([0.0, 1.0, 30.0], many) * DAY).tolist(),
+        draw.integers(1, 4, many).tolist(),
+    )
     excluded = draw.integers(0, PRODUCTS, draw.integers(3)).tolist()
     tasks: list[int] = []
     for _ in range(TASKS):
@@ -93,13 +95,13 @@ def test_the_order_of_different_products_in_a_history_says_nothing(seed: int, ra
     draw = np.random.default_rng(seed)
     asked = a_kernel(draw)
     _, tasks, excluded = a_question(draw)
-    history = [Event(int(product), 2, product * DAY, 1.0) for product in draw.permutation(PRODUCTS)[:5]]
+    history = [(product, 2, product * DAY, 1.0) for product in draw.permutation(PRODUCTS)[:5].tolist()]
     tasks[:: len(Task._fields)] = [0] * TASKS
     tasks[1 :: len(Task._fields)] = [len(history)] * TASKS
     mixed = random.sample(history, len(history))
 
-    answers = [said(asked.answer([value for event in events for value in event], tasks, excluded))
-               for events in (history, mixed)]  # fmt: skip
+    answers = [said(asked.answer(Events(*map(list, zip(*each, strict=True))), tasks, excluded))
+               for each in (history, mixed)]  # fmt: skip
 
     assert answers[0] == answers[1]
 
@@ -120,7 +122,7 @@ def test_many_threads_get_the_answers_of_one() -> None:
 
 
 def test_a_batch_without_tasks_is_an_empty_answer() -> None:
-    assert said(a_kernel(np.random.default_rng(1)).answer([], [], [])) == []
+    assert said(a_kernel(np.random.default_rng(1)).answer(Events([], [], [], []), [], [])) == []
 
 
 def test_the_kernel_is_compiled_here() -> None:
