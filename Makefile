@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DEMO = $(PYTHON) deploy/local/bootstrap.py demo
 DEV = $(PYTHON) deploy/local/bootstrap.py dev
-SETS = web model demo dev
+SETS = web model spark demo dev
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint loadtest screenshots lock clean
 

@@ -15,6 +15,8 @@ VERBS = {
     "serve": ("ml.serve", "answer /ping and /invocations with a trained model"),
     "evaluate": ("ml.evaluate", "score a model against popularity and co-occurrence, write nothing"),
     "recommend": ("ml.recommend", "print recommendations for products, with names and reasons"),
+    "distributed": ("ml.distributed", "learn the same model as Spark jobs, for more than one machine holds"),
+    "bench": ("ml.bench", "measure how fast the model answers, on made-up catalogues"),
     "deploy": ("ml.deploy", "put a registered model on an endpoint, and say what runs there"),
     "pipeline": ("ml.pipeline", "train, gate, register and deploy: the whole loop in the cloud"),
 }

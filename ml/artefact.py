@@ -9,8 +9,10 @@ Nothing is pickled, so nothing in an artefact can run. ``load`` refuses what doe
 
 import hashlib
 import json
+import os
 import tarfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -148,9 +150,11 @@ def _check_files(directory: Path, files: Mapping[str, Any]) -> None:
         raise ArtefactError(f"{directory} lacks {missing[0]}; fetch or train the model again")
     if extra := sorted(found - expected):
         raise ArtefactError(f"{directory} holds {extra[0]!r:.80}, which its manifest does not list; remove it")
-    for name, expectation in files.items():
-        path = _file(directory, name)
-        if path.is_symlink() or _fingerprint(path) != expectation:
+    paths = [_file(directory, name) for name in files]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
+        found_files = pool.map(lambda path: None if path.is_symlink() else _fingerprint(path), paths)
+    for path, expectation, fingerprint in zip(paths, files.values(), found_files, strict=True):
+        if fingerprint != expectation:
             raise ArtefactError(f"{path} is not the file that was trained (its SHA-256 differs); do not use it")
 
 

@@ -89,12 +89,7 @@ class Export:
 
 def read(directory: Path) -> Export:
     """Read a whole export. Raises DataError where it is incomplete or does not keep the contract."""
-    if not (directory / EXPORT_MARKER).is_file():
-        raise DataError(
-            f"{directory} has no {EXPORT_MARKER}: not an export, or one that was cut short; "
-            "run `manage.py export_events` and name the folder it wrote"
-        )
-    catalogue = _catalogue(_table(directory / PRODUCTS_PREFIX, PRODUCT_COLUMNS))
+    catalogue = read_catalogue(directory)
     events = _table(directory / EVENTS_PREFIX, EVENT_COLUMNS)
     product = pc.index_in(events["product_id"], value_set=pa.array(catalogue.product_id))
     known = pc.is_valid(product)
@@ -115,6 +110,16 @@ def read(directory: Path) -> Export:
     in_time = np.argsort(interactions.day, kind="stable")
     ordered = Interactions(*(getattr(interactions, column)[in_time] for column in interactions.__slots__))
     return Export(catalogue, ordered, unknown)
+
+
+def read_catalogue(directory: Path) -> Catalogue:
+    """The products alone."""
+    if not (directory / EXPORT_MARKER).is_file():
+        raise DataError(
+            f"{directory} has no {EXPORT_MARKER}: not an export, or one that was cut short; "
+            "run `manage.py export_events` and name the folder it wrote"
+        )
+    return _catalogue(_table(directory / PRODUCTS_PREFIX, PRODUCT_COLUMNS))
 
 
 def split(export: Export, days: int) -> tuple[Export, Interactions]:

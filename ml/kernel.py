@@ -1,20 +1,26 @@
 """The scoring kernel: every slate of a whole batch of queries in one call, in time that grows with history x
 neighbours and not with the catalogue.
 
-``top`` is compiled by numba. ``top_plain`` says the same in NumPy: the tests hold both to equal answers, and it serves
-where numba has no wheel. Products are numbered by popularity, so a tie goes to the more popular one and the overall
-popularity list is just 0, 1, 2, …
+``top`` is compiled by numba. ``top_plain`` says the same in NumPy, to the bit: the tests hold both to equal answers. It
+serves where numba has no wheel, and in a server's first second, until numba is there. Products are numbered by
+popularity, so a tie goes to the more popular one and the overall popularity list is just 0, 1, 2, …
 """
 
+import math
 import mmap
-from collections.abc import Callable
-from typing import NamedTuple
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Codes = NDArray[np.int32]
 Places = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
+LEAST = 5e-324  # the least score above nothing
+DECIMALS = 1e6  # scores are rounded to six places, after they have been ranked
 
 
 class Rows(NamedTuple):
@@ -31,192 +37,314 @@ class Rows(NamedTuple):
                 array.view(np.uint8)[:: mmap.PAGESIZE].max()
 
 
-class History(NamedTuple):
-    """All histories of a batch, one entry a product. ``weight`` is (terms, entries); ``kinds`` has a bit a kind."""
+class Terms(NamedTuple):
+    """What the slates are made of, one entry a term; ml.slates says how a history's weights come of it."""
 
-    product: Codes
-    kinds: NDArray[np.uint8]
-    weight: NDArray[np.float64]
+    offset: Places  # the first row of the term's row-set
+    liking: Numbers  # (terms, kinds)
+    weight: Numbers
+    seconds: Numbers  # in which an event fades to 1/e
+    power: Numbers
 
 
-class Tasks(NamedTuple):
-    """The lists wanted, one entry each. A slice ``first[i]:last[i]`` is an entry's part of the array it names."""
+class Events(NamedTuple):
+    """All queries' histories end to end, a list a column; products and kinds by code, an unknown product as -1."""
 
-    first: Places  # of the history
-    last: Places
-    first_term: Places  # of the terms
-    last_term: Places
-    hides: NDArray[np.uint8]  # kinds whose products are left out
-    first_excluded: Places  # of ``excluded``
-    last_excluded: Places
-    first_filler: Places  # of ``filler``, which is in order of popularity
-    last_filler: Places
-    limit: Places
+    product: list[int]
+    kind: list[int]
+    age: list[float]
+    times: list[float]
+
+
+class Task(NamedTuple):
+    """One list wanted. A slice ``first:last`` is its part of the array that it names."""
+
+    first: int  # of the events
+    last: int
+    first_term: int  # of the terms
+    last_term: int
+    hides: int  # bits of the kinds whose products are left out
+    first_excluded: int  # of ``excluded``
+    last_excluded: int
+    first_filler: int  # of ``filler``, which is in order of popularity
+    last_filler: int
+    limit: int
 
 
 class Lists(NamedTuple):
     """(tasks, longest limit) arrays; ``length`` says how much of each row counts. No cause is -1."""
 
     product: Codes
-    score: NDArray[np.float64]
+    score: Numbers
     because: Codes
     length: Places
 
 
-def answer(rows: Rows, offset: Places, history: History, tasks: Tasks, excluded: Codes, filler: Codes) -> Lists:
-    """``offset`` is each term's first row: its row-set's place x the number of products."""
-    width = int(tasks.limit.max(initial=1))
-    lists = Lists(
-        np.full((len(tasks.limit), width), -1, dtype=np.int32),
-        np.zeros((len(tasks.limit), width), dtype=np.float64),
-        np.full((len(tasks.limit), width), -1, dtype=np.int32),
-        np.zeros(len(tasks.limit), dtype=np.int64),
-    )
-    products = int(filler.max(initial=-1)) + 1
-    top(products, *rows, offset, *history, *tasks, excluded, filler, *lists)
-    return lists
+class Kernel:
+    """Answers tasks over one model's rows from any number of threads."""
+
+    def __init__(self, rows: Rows, terms: Terms, filler: Codes, products: int) -> None:
+        # Unsigned, so that no index is looked at for a minus sign.
+        self._fixed = (rows.start, rows.product.view(np.uint32), rows.value, *terms, filler)
+        self._products = products
+        self._thread = threading.local()
+
+    @property
+    def scratch(self) -> Numbers:
+        """This thread's score of every product: zero between calls, as each call clears what it wrote.
+
+        Making one for every call would cost more than the answer where the catalogue is large.
+        """
+        try:
+            return self._thread.scratch  # type: ignore[no-any-return]
+        except AttributeError:
+            self._thread.scratch = np.zeros(self._products)
+            return self._thread.scratch  # type: ignore[no-any-return]
+
+    def answer(
+        self,
+        events: Events,
+        tasks: Sequence[int],
+        excluded: Sequence[int],
+        by: Callable[..., None] | None = None,
+    ) -> Lists:
+        """``tasks`` is Task after Task in one flat list, which converts fastest."""
+        task = np.fromiter(tasks, np.int64, len(tasks)).reshape(-1, len(Task._fields))
+        shape = len(task), max(tasks[len(Task._fields) - 1 :: len(Task._fields)], default=1)
+        codes, scores, causes = np.empty(shape, dtype=np.int32), np.empty(shape), np.empty(shape, dtype=np.int32)
+        lists = Lists(codes, scores, causes, np.empty(len(task), dtype=np.int64))
+        values = [*events.product, *events.kind, *events.age, *events.times]
+        event = np.fromiter(values, np.float64, len(values)).reshape(len(events), -1)
+        (by or top)(*self._fixed, self.scratch, event, task, np.fromiter(excluded, np.int32, len(excluded)), *lists)
+        return lists
+
+    def compile(self) -> None:
+        """Answer by the compiled kernel once it is there, and until then by whichever answered so far."""
+        global top
+        ready = compiled()
+        self.answer(
+            Events([], [], [], []), [], [], by=ready
+        )  # numba reads its cache, or compiles, when it first meets the arrays
+        top = ready
 
 
 def top_plain(  # type: ignore[no-untyped-def]
-    products, row_start, row_product, row_value, offset, product, kinds, weight,
-    first, last, first_term, last_term, hides, first_excluded, last_excluded, first_filler, last_filler, limit,
-    excluded, filler, out_product, out_score, out_because, out_length,
+    row_start, row_product, row_value, offset, liking, term_weight, seconds, power, filler, score,
+    events, tasks, excluded, out_product, out_score, out_because, out_length,
 ):  # fmt: skip
-    """Fill the four ``out`` arrays, task by task, with plain NumPy."""
-    for task in range(len(limit)):
-        entries = np.arange(first[task], last[task])
-        terms = np.arange(first_term[task], last_term[task])
-        hidden = np.zeros(products, dtype=bool)
-        hidden[excluded[first_excluded[task] : last_excluded[task]]] = True
-        hidden[product[entries][(kinds[entries] & hides[task]) != 0]] = True
-        targets, parts, causes = [], [], []
-        for entry in entries:
-            for term in terms:
-                row = offset[term] + product[entry]
+    """Fill the four ``out`` arrays, task by task, with plain NumPy; it needs no scratch."""
+    for number, columns in enumerate(tasks.tolist()):
+        task = Task(*columns)
+        mine = events[:, task.first : task.last]
+        mine = mine[:, mine[0] >= 0]
+        entry, place = np.unique(mine[0].astype(np.int32), return_inverse=True)
+        kinds = np.zeros(len(entry), dtype=np.int64)
+        np.bitwise_or.at(kinds, place, np.left_shift(1, mine[1].astype(np.int64)))
+        hidden = np.union1d(excluded[task.first_excluded : task.last_excluded], entry[(kinds & task.hides) != 0])
+        targets, parts, causes = [entry[:0]], [np.zeros(0)], [entry[:0]]
+        weights = [
+            _weights(mine, place, len(entry), liking[term], term_weight[term], seconds[term], power[term])
+            for term in range(task.first_term, task.last_term)
+        ]
+        for rank, product in enumerate(entry.tolist()):
+            for term, weight in enumerate(weights, task.first_term):
+                row = offset[term] + product
                 span = slice(row_start[row], row_start[row + 1])
                 targets.append(row_product[span])
-                parts.append(weight[term, entry] * row_value[span].astype(np.float64))
-                causes.append(np.full(span.stop - span.start, product[entry]))
-        target = np.concatenate(targets) if targets else np.zeros(0, dtype=np.int32)
-        part = np.concatenate(parts) if parts else np.zeros(0)
-        cause = np.concatenate(causes) if causes else np.zeros(0, dtype=np.int32)
-        score = np.bincount(target, part, minlength=products)
-        score[hidden] = 0
-        found = np.flatnonzero(score > 0)
-        found = found[np.lexsort((found, -score[found]))][: limit[task]]
-        out_product[task, : len(found)] = found
-        out_score[task, : len(found)] = score[found]
-        for place, chosen in enumerate(found):
-            mine = target == chosen
-            causers, inverse = np.unique(cause[mine], return_inverse=True)
-            share = np.bincount(inverse, part[mine])
-            if share.max() > 0:
-                out_because[task, place] = causers[share.argmax()]
-        hidden[found] = True
-        rest = filler[first_filler[task] : last_filler[task]]
-        rest = rest[~hidden[rest]][: limit[task] - len(found)]
-        out_product[task, len(found) : len(found) + len(rest)] = rest
-        out_length[task] = len(found) + len(rest)
+                parts.append(weight[rank] * row_value[span].astype(np.float64))
+                causes.append(np.full(span.stop - span.start, product, dtype=np.int32))
+        target, part, cause = np.concatenate(targets), np.concatenate(parts), np.concatenate(causes)
+        found, which = np.unique(target, return_inverse=True)
+        total = np.bincount(which, part, minlength=len(found))
+        shown = (total > 0) & ~np.isin(found, hidden)
+        found, total = found[shown], total[shown]
+        best = np.lexsort((found, -total))[: task.limit]
+        found, total = found[best], total[best]
+        for place_, chosen in enumerate(found):
+            given = target == chosen
+            causers, inverse = np.unique(cause[given], return_inverse=True)
+            share = np.bincount(inverse, part[given])
+            out_because[number, place_] = causers[share.argmax()] if share.max() > 0 else -1
+        missing = task.limit - len(found)
+        enough = task.first_filler + missing + len(hidden) + len(found)
+        rest = filler[task.first_filler : min(task.last_filler, enough)]
+        rest = rest[~np.isin(rest, np.union1d(hidden, found))][:missing]
+        kept = len(found) + len(rest)
+        out_product[number, :kept] = np.concatenate([found, rest])
+        out_score[number, : len(found)] = np.rint(total * DECIMALS) / DECIMALS
+        out_score[number, len(found) : kept] = 0.0
+        out_because[number, len(found) : kept] = -1
+        out_length[number] = kept
+
+
+def _weights(
+    events: Numbers, place: Places, entries: int, liking: Numbers, weight: float, seconds: float, power: float
+) -> list[float]:
+    """What a term makes of each product of a history. ``math``, as NumPy's own exp and power round differently."""
+    sums = np.zeros(entries)
+    for (_, kind, age, times), entry in zip(events.T.tolist(), place.tolist(), strict=True):
+        sums[entry] += liking[int(kind)] * times * math.exp(-age / seconds)
+    return [weight * math.copysign(math.pow(abs(value), power), value) if value else 0.0 for value in sums.tolist()]
 
 
 def _top(  # type: ignore[no-untyped-def]
-    products, row_start, row_product, row_value, offset, product, kinds, weight,
-    first, last, first_term, last_term, hides, first_excluded, last_excluded, first_filler, last_filler, limit,
-    excluded, filler, out_product, out_score, out_because, out_length,
+    row_start, row_product, row_value, offset, liking, term_weight, seconds, power, filler, score,
+    events, tasks, excluded, out_product, out_score, out_because, out_length,
 ):  # fmt: skip
-    score = np.zeros(products, dtype=np.float64)
-    touched = np.empty(products, dtype=np.int32)
-    seen = np.zeros(products, dtype=np.bool_)
-    hidden = np.zeros(products, dtype=np.bool_)
-    slot = np.full(products, -1, dtype=np.int32)
     longest = out_product.shape[1]
     share = np.empty(longest, dtype=np.float64)
     best = np.empty(longest, dtype=np.float64)
-    for task in range(len(limit)):
-        for place in range(first_excluded[task], last_excluded[task]):
-            hidden[excluded[place]] = True
-        touches = 0
-        for entry in range(first[task], last[task]):
-            if kinds[entry] & hides[task]:
-                hidden[product[entry]] = True
-            for term in range(first_term[task], last_term[task]):
-                row = offset[term] + product[entry]
-                for place in range(row_start[row], row_start[row + 1]):
-                    target = row_product[place]
-                    if not seen[target]:
-                        seen[target] = True
-                        touched[touches] = target
-                        touches += 1
-                    score[target] += weight[term, entry] * np.float64(row_value[place])
+    most_events = 0
+    most_terms = 0
+    for task in range(len(tasks)):
+        most_events = max(most_events, tasks[task, 1] - tasks[task, 0])
+        most_terms = max(most_terms, tasks[task, 3] - tasks[task, 2])
+    entry = np.empty(most_events, dtype=np.int32)
+    kinds = np.empty(most_events, dtype=np.int64)
+    weight = np.empty((most_terms, most_events), dtype=np.float64)
+    for task in range(len(tasks)):
+        first, last, first_term, last_term = tasks[task, 0], tasks[task, 1], tasks[task, 2], tasks[task, 3]
+        hides, first_excluded, last_excluded = tasks[task, 4], tasks[task, 5], tasks[task, 6]
+        first_filler, last_filler, limit = tasks[task, 7], tasks[task, 8], tasks[task, 9]
 
-        # Insertion into a short sorted list: few of the thousands touched ever move anything.
-        kept = 0
-        for touch in range(touches):
-            target = touched[touch]
-            mark = score[target]
-            seen[target] = False
-            score[target] = 0.0
-            if mark <= 0.0 or hidden[target]:
+        # The history's products, each once and in order, so that an answer does not hang on the order of the history.
+        entries = 0
+        for event in range(first, last):
+            product = np.int32(events[0, event])
+            if product >= 0 and score[product] == 0.0:
+                score[product] = 1.0
+                entry[entries] = product
+                entries += 1
+        entry[:entries].sort()
+        for place in range(entries):
+            score[entry[place]] = place
+            kinds[place] = 0
+            for term in range(last_term - first_term):
+                weight[term, place] = 0.0
+        for event in range(first, last):
+            product = np.int32(events[0, event])
+            if product < 0:
                 continue
-            place = kept
-            if kept == limit[task]:
-                place = kept - 1
-                mark_last = out_score[task, place]
-                if mark < mark_last or (mark == mark_last and target > out_product[task, place]):
-                    continue
-            while place > 0 and (
-                mark > out_score[task, place - 1]
-                or (mark == out_score[task, place - 1] and target < out_product[task, place - 1])
-            ):
-                out_score[task, place] = out_score[task, place - 1]
-                out_product[task, place] = out_product[task, place - 1]
-                place -= 1
-            out_score[task, place] = mark
-            out_product[task, place] = target
-            kept = min(kept + 1, limit[task])
+            mine = np.int64(score[product])
+            kind = np.int64(events[1, event])
+            kinds[mine] |= 1 << kind
+            for term in range(first_term, last_term):
+                fade = math.exp(-events[2, event] / seconds[term])
+                weight[term - first_term, mine] += liking[term, kind] * events[3, event] * fade
+        for place in range(entries):
+            score[entry[place]] = -np.inf if kinds[place] & hides else 0.0
+            for term in range(first_term, last_term):
+                value = weight[term - first_term, place]
+                if value != 0.0:
+                    value = term_weight[term] * math.copysign(math.pow(abs(value), power[term]), value)
+                weight[term - first_term, place] = value
+        for place in range(first_excluded, last_excluded):
+            score[excluded[place]] = -np.inf
+
+        # Nothing is asked in this loop, and whoever is hidden stays at minus infinity whatever is added.
+        for place in range(entries):
+            for term in range(first_term, last_term):
+                row = offset[term] + entry[place]
+                strength = weight[term - first_term, place]
+                products = row_product[row_start[row] : row_start[row + 1]]
+                values = row_value[row_start[row] : row_start[row + 1]]
+                for position in range(len(products)):
+                    score[products[position]] += strength * np.float64(values[position])
+
+        # Once more over the same rows: whoever was met is set back to nothing, so none is met twice. Insertion into a
+        # short sorted list, as few of the thousands ever move anything.
+        kept = 0
+        least = LEAST
+        for place in range(entries):
+            for term in range(first_term, last_term):
+                row = offset[term] + entry[place]
+                products = row_product[row_start[row] : row_start[row + 1]]
+                for position in range(len(products)):
+                    target = products[position]
+                    value = score[target]
+                    score[target] = 0.0
+                    if value < least:
+                        continue
+                    rank = kept
+                    if kept == limit:
+                        rank = kept - 1
+                        if value == least and target > out_product[task, rank]:
+                            continue
+                    while rank > 0 and (
+                        value > out_score[task, rank - 1]
+                        or (value == out_score[task, rank - 1] and target < out_product[task, rank - 1])
+                    ):
+                        out_score[task, rank] = out_score[task, rank - 1]
+                        out_product[task, rank] = out_product[task, rank - 1]
+                        rank -= 1
+                    out_score[task, rank] = value
+                    out_product[task, rank] = target
+                    kept = min(kept + 1, limit)
+                    if kept == limit:
+                        least = out_score[task, kept - 1]
 
         # Reasons, for the chosen alone: what each entry gave to each of them, all of its terms together.
-        for place in range(kept):
-            slot[out_product[task, place]] = place
-            share[place] = 0.0
-            best[place] = 0.0
-        for entry in range(first[task], last[task]):
-            for term in range(first_term[task], last_term[task]):
-                row = offset[term] + product[entry]
-                for position in range(row_start[row], row_start[row + 1]):
-                    place = slot[row_product[position]]
-                    if place >= 0:
-                        share[place] += weight[term, entry] * np.float64(row_value[position])
-            for place in range(kept):
-                if share[place] > best[place]:
-                    best[place] = share[place]
-                    out_because[task, place] = product[entry]
-                share[place] = 0.0
+        for rank in range(kept):
+            score[out_product[task, rank]] = rank + 1
+            out_score[task, rank] = np.rint(out_score[task, rank] * DECIMALS) / DECIMALS
+            out_because[task, rank] = -1
+            share[rank] = 0.0
+            best[rank] = 0.0
+        for place in range(entries):
+            for term in range(first_term, last_term):
+                row = offset[term] + entry[place]
+                strength = weight[term - first_term, place]
+                products = row_product[row_start[row] : row_start[row + 1]]
+                for position in range(len(products)):
+                    mark = score[products[position]]
+                    if mark > 0.0:
+                        share[np.int64(mark) - 1] += strength * np.float64(row_value[row_start[row] + position])
+            for rank in range(kept):
+                if share[rank] > best[rank]:
+                    best[rank] = share[rank]
+                    out_because[task, rank] = entry[place]
+                share[rank] = 0.0
 
-        for place in range(kept):
-            slot[out_product[task, place]] = -1
-            hidden[out_product[task, place]] = True
         chosen = kept
-        for place in range(first_filler[task], last_filler[task]):
-            if kept == limit[task]:
-                break
-            if not hidden[filler[place]]:
-                out_product[task, kept] = filler[place]
-                kept += 1
+        if kept < limit:
+            for place in range(entries):
+                if kinds[place] & hides:
+                    score[entry[place]] = -np.inf
+            for place in range(first_excluded, last_excluded):
+                score[excluded[place]] = -np.inf
+            for position in range(first_filler, last_filler):
+                if kept == limit:
+                    break
+                if score[filler[position]] == 0.0:
+                    out_product[task, kept] = filler[position]
+                    out_score[task, kept] = 0.0
+                    out_because[task, kept] = -1
+                    kept += 1
         out_length[task] = kept
 
-        for place in range(chosen):
-            hidden[out_product[task, place]] = False
-        for place in range(first_excluded[task], last_excluded[task]):
-            hidden[excluded[place]] = False
-        for entry in range(first[task], last[task]):
-            hidden[product[entry]] = False
+        for rank in range(chosen):
+            score[out_product[task, rank]] = 0.0
+        for place in range(entries):
+            score[entry[place]] = 0.0
+        for place in range(first_excluded, last_excluded):
+            score[excluded[place]] = 0.0
 
 
-top: Callable[..., None]
-try:
-    from numba import njit
-except ImportError:  # pragma: no cover
-    top = top_plain
-else:
-    top = njit(nogil=True, cache=True)(_top)
+def compiled() -> Callable[..., None]:
+    """``_top`` by numba, whose import alone takes longer than a server may; the plain twin where it has no wheel."""
+    try:
+        from numba import njit
+    except ImportError:  # pragma: no cover
+        return top_plain
+    made: Callable[..., None] = njit(nogil=True, cache=True)(_top)
+    return made
+
+
+def _top_from_now_on(*arguments: Any) -> None:
+    global top
+    if top is _top_from_now_on:
+        top = compiled()
+    top(*arguments)
+
+
+top: Callable[..., None] = _top_from_now_on

@@ -10,14 +10,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import kernel
 from ml.contract import Answer, Query, Recommendation, SlateName, SlateQuery
-from ml.kernel import Codes, History, Places, Rows, Tasks
-from ml.slates import KIND_NAMES, SHOWN_REPEATS, Recipe, Term
+from ml.kernel import Codes, Events, Kernel, Lists, Rows, Terms
+from ml.slates import KIND_NAMES, SHOWN_REPEATS, Recipe
 
 SECONDS_A_DAY = 86_400.0
 _KIND_CODE = {name: code for code, name in enumerate(KIND_NAMES)}
-_NO_CODES = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -38,88 +36,57 @@ class Model:
 
     def recommend(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch. Unknown products are skipped; an empty history gets popularity where that makes sense."""
-        history, bounds = self._history(queries)
-        tasks, excluded = self._tasks(queries, bounds)
-        lists = kernel.answer(self.rows, self._offsets, history, tasks, excluded, self._filler)
-        score = np.round(lists.score, 6)
-        answers = [Answer(slate_id=query["slate_id"], slates={}) for query in queries]
-        task = 0
-        for query, answer in zip(queries, answers, strict=True):
+        events = Events([], [], [], [])
+        tasks: list[int] = []
+        excluded: list[int] = []
+        code_of = self._codes.get
+        for query in queries:
+            first = len(events.product)
+            for item in query["history"]:
+                events.product.append(code_of(item["product_id"], -1))
+                events.kind.append(_KIND_CODE[item["kind"]])
+                events.age.append(item["age"])
+                events.times.append(item["count"])
+            last = len(events.product)
             for slate in query["slates"]:
-                found = slice(0, int(lists.length[task]))
-                products = lists.product[task, found]
-                scores = score[task, found] if self.slates[slate["name"]].terms else self.popularity[products]
-                answer["slates"][slate["name"]] = self._named(products, scores, lists.because[task, found])
+                before = len(excluded)
+                if "exclude" in slate:
+                    excluded += [code for name in slate["exclude"] if (code := code_of(name)) is not None]
+                terms, hides = self._recipes[slate["name"], slate.get("repeats")]
+                limit = min(slate["limit"], len(self.product_ids))
+                tasks += (first, last, *terms, hides, before, len(excluded), *self._fillers(slate), limit)  # a Task
+        return self._answers(queries, self._kernel.answer(events, tasks, excluded))
+
+    def compile(self) -> None:
+        """Answer faster from now on. Until this returns, in another thread, answers are slow and the same."""
+        self._kernel.compile()
+
+    def _answers(self, queries: Sequence[Query], lists: Lists) -> list[Answer]:
+        answers = []
+        lengths, task = lists.length.tolist(), 0
+        for query in queries:
+            slates: dict[str, list[Recommendation]] = {}
+            for slate in query["slates"]:
+                name, length = slate["name"], lengths[task]
+                products = lists.product[task, :length]
+                scores = lists.score[task, :length] if self.slates[name].terms else self.popularity[products]
+                slates[name] = self._named(products, scores, lists.because[task, :length])
                 task += 1
+            answers.append(Answer(slate_id=query["slate_id"], slates=slates))
         return answers
 
     def _named(self, products: Codes, scores: NDArray[np.float64], because: Codes) -> list[Recommendation]:
         ids = self.product_ids
         return [
-            Recommendation(product_id=ids[product], score=score, because=ids[cause] if cause >= 0 else None)
+            {"product_id": ids[product], "score": score, "because": ids[cause] if cause >= 0 else None}
             for product, score, cause in zip(products.tolist(), scores.tolist(), because.tolist(), strict=True)
         ]
-
-    def _history(self, queries: Sequence[Query]) -> tuple[History, Places]:
-        """All histories as arrays, one entry for each product of a query, and where each query's entries begin."""
-        items = [item for query in queries for item in query["history"]]
-        codes, many = self._codes, len(items)
-        code = np.fromiter((codes.get(item["product_id"], -1) for item in items), np.int64, many)
-        kind = np.fromiter((_KIND_CODE[item["kind"]] for item in items), np.int64, many)
-        age = np.fromiter((item["age"] for item in items), np.float64, many)
-        count = np.fromiter((item["count"] for item in items), np.float64, many)
-        number = np.repeat(np.arange(len(queries)), [len(query["history"]) for query in queries])
-        known = code >= 0
-        if not known.all():
-            code, kind, age, count, number = code[known], kind[known], age[known], count[known], number[known]
-        pairs, entry = np.unique(number * len(codes) + code, return_inverse=True)
-        kinds = np.zeros(len(pairs), dtype=np.uint8)
-        np.bitwise_or.at(kinds, entry, np.left_shift(1, kind).astype(np.uint8))
-        weight = np.empty((len(self._terms), len(pairs)))
-        for row, term in enumerate(self._terms):
-            liking = np.array([term.kinds.get(name, 0.0) for name in KIND_NAMES])
-            strength = liking[kind] * count * np.exp(-age / (term.days * SECONDS_A_DAY))
-            sums = np.bincount(entry, strength, minlength=len(pairs))
-            weight[row] = term.weight * np.sign(sums) * np.abs(sums) ** term.power
-        bounds = np.searchsorted(pairs, np.arange(len(queries) + 1) * len(codes))
-        return History((pairs % len(codes)).astype(np.int32), kinds, weight), bounds
-
-    def _tasks(self, queries: Sequence[Query], bounds: Places) -> tuple[Tasks, Codes]:
-        """One task for each slate of each query, and the excluded products of all of them end to end."""
-        excluded: list[int] = []
-        tasks: list[tuple[int, ...]] = []
-        for number, query in enumerate(queries):
-            for slate in query["slates"]:
-                before = len(excluded)
-                excluded.extend(self._codes[name] for name in slate.get("exclude", ()) if name in self._codes)
-                tasks.append(
-                    (
-                        bounds[number], bounds[number + 1],
-                        *self._span[slate["name"]],
-                        self._hides(slate),
-                        before, len(excluded),
-                        *self._fillers(slate),
-                        min(slate["limit"], len(self.product_ids)),
-                    )
-                )  # fmt: skip
-        columns = np.array(tasks, dtype=np.int64).reshape(-1, len(Tasks._fields)).T
-        arrays = dict(zip(Tasks._fields, np.ascontiguousarray(columns), strict=True))
-        arrays["hides"] = arrays["hides"].astype(np.uint8)
-        return Tasks(**arrays), np.array(excluded, dtype=np.int32) if excluded else _NO_CODES
-
-    def _hides(self, slate: SlateQuery) -> int:
-        kinds = set(self.slates[slate["name"]].hides)
-        if slate.get("repeats", slate["name"] in SHOWN_REPEATS):
-            kinds.discard("purchase")
-        else:
-            kinds.add("purchase")
-        return sum(1 << _KIND_CODE[kind] for kind in kinds)
 
     def _fillers(self, slate: SlateQuery) -> tuple[int, int]:
         if not self.slates[slate["name"]].filled:
             return 0, 0
         if "category" in slate and slate["name"] == "popular":
-            return self._shelves.get(slate["category"], (0, 0))
+            return self._shelved[1].get(slate["category"], (0, 0))
         return 0, len(self.product_ids)
 
     @cached_property
@@ -127,31 +94,38 @@ class Model:
         return {product_id: code for code, product_id in enumerate(self.product_ids)}
 
     @cached_property
-    def _terms(self) -> list[Term]:
-        return [term for recipe in self.slates.values() for term in recipe.terms]
-
-    @cached_property
-    def _span(self) -> dict[SlateName, tuple[int, int]]:
-        """Where each slate's terms lie among all terms."""
-        span, first = {}, 0
+    def _recipes(self) -> dict[tuple[SlateName, bool | None], tuple[tuple[int, int], int]]:
+        """Of each slate, with repeats asked for, refused or not mentioned: the slice of its terms and what it hides."""
+        recipes, first = {}, 0
         for name, recipe in self.slates.items():
-            span[name] = (first, first + len(recipe.terms))
-            first += len(recipe.terms)
-        return span
+            last = first + len(recipe.terms)
+            for repeats in (True, False, None):
+                kinds = set(recipe.hides) - {"purchase"}
+                if not (name in SHOWN_REPEATS if repeats is None else repeats):
+                    kinds.add("purchase")
+                recipes[name, repeats] = (first, last), sum(1 << _KIND_CODE[kind] for kind in kinds)
+            first = last
+        return recipes
 
     @cached_property
-    def _offsets(self) -> Places:
-        return np.array([self.row_sets.index(term.rows) * len(self.product_ids) for term in self._terms], np.int64)
+    def _kernel(self) -> Kernel:
+        products = len(self.product_ids)
+        terms = [term for recipe in self.slates.values() for term in recipe.terms]
+        columns = Terms(
+            offset=np.array([self.row_sets.index(term.rows) * products for term in terms], np.int64),
+            liking=np.array([[term.kinds.get(name, 0.0) for name in KIND_NAMES] for term in terms], np.float64),
+            weight=np.array([term.weight for term in terms], np.float64),
+            seconds=np.array([term.days * SECONDS_A_DAY for term in terms], np.float64),
+            power=np.array([term.power for term in terms], np.float64),
+        )
+        return Kernel(self.rows, columns, self._shelved[0], products)
 
     @cached_property
-    def _filler(self) -> Codes:
-        """All products in order of popularity, and after them each category's."""
-        shelved = np.argsort(np.unique(self.category, return_inverse=True)[1], kind="stable")
-        return np.concatenate([np.arange(len(self.product_ids)), shelved]).astype(np.int32)
-
-    @cached_property
-    def _shelves(self) -> dict[str, tuple[int, int]]:
-        """Where each category's products lie in ``_filler``."""
-        names, counts = np.unique(self.category, return_counts=True)
-        ends = len(self.product_ids) + np.cumsum(counts)
-        return {str(name): (int(end - count), int(end)) for name, end, count in zip(names, ends, counts, strict=True)}
+    def _shelved(self) -> tuple[Codes, dict[str, tuple[int, int]]]:
+        """All products in order of popularity and after them each category's, and where each category's lie."""
+        number: dict[str, int] = {}
+        category = np.array([number.setdefault(name, len(number)) for name in self.category], dtype=np.int32)
+        ends = len(category) + np.cumsum(np.bincount(category)) if number else np.zeros(0, dtype=np.int64)
+        starts = [len(category), *ends.tolist()]
+        filler = np.concatenate([np.arange(len(category)), np.argsort(category, kind="stable")]).astype(np.int32)
+        return filler, {name: (starts[place], starts[place + 1]) for name, place in number.items()}

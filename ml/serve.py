@@ -1,6 +1,6 @@
 """The model server: SageMaker's serving entry point, ``python -m ml serve``.
 
-    GET  /ping                            200 once the model is loaded, its pages are in memory and the kernel is warm
+    GET  /ping                            200 once the model is loaded and its pages are in memory
     POST /invocations                     a contract Request in, a contract Response out
     POST /endpoints/<name>/invocations    the same, so that boto3 can be pointed straight at a server
 
@@ -11,10 +11,12 @@ its ``model``), SAGEMAKER_BIND_TO_PORT (8080) and SAGEMAKER_MODEL_SERVER_WORKERS
 """
 
 import argparse
+import gc
 import logging
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -95,18 +97,27 @@ def ready(model: "Model") -> "Model":
         "slates": [{"name": name, "limit": 1} for name in model.slates],
     }
     model.recommend([query])
+    gc.collect()
+    gc.freeze()  # the catalogue stays, so no collection during a request needs to walk through it
     return model
 
 
 def load_application() -> Application:
     """What each worker calls; granian answers requests when this returns, so /ping means ready."""
-    from ml import artefact  # here, because the process that watches the workers needs neither numba nor a model
+    from ml import (
+        artefact,
+        kernel,
+    )  # here, because the process that watches the workers needs neither NumPy nor a model
 
+    kernel.top = kernel.top_plain
     try:
-        return application(ready(artefact.load(model_directory())))
+        model = ready(artefact.load(model_directory()))
     except MlError as error:
         print(f"serve: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    # Importing numba takes a second, and twenty where its cache is cold: shoppers get the same answers meanwhile.
+    threading.Thread(target=model.compile, name="compile", daemon=True).start()
+    return application(model)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

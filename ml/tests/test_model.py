@@ -3,12 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from ml import kernel
 from ml.contract import KINDS, SLATES, HistoryItem, Kind, Query, Recommendation, SlateName
 from ml.model import SECONDS_A_DAY, Model
 from ml.slates import Recipe, Term
@@ -152,50 +148,6 @@ def test_a_batch_is_answered_as_each_query_alone(model: Model) -> None:
 
     assert model.recommend(queries) == [model.recommend([query])[0] for query in queries]
     assert model.recommend([]) == []
-
-
-PRODUCTS = 9
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_the_compiled_kernel_answers_exactly_as_the_plain_one(seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    sets, terms = 2, 3
-    rows = [np.sort(draw.permutation(PRODUCTS)[: draw.integers(5)]) for _ in range(sets * PRODUCTS)]
-    start = np.cumsum([0] + [len(row) for row in rows], dtype=np.int64)
-    flat = np.concatenate(rows).astype(np.int32)
-    value = draw.choice([0.1, 0.2, 0.7], len(flat)).astype(np.float32)
-    for array in (start, flat, value):
-        array.flags.writeable = False
-    entries = np.sort(draw.permutation(PRODUCTS)[: draw.integers(6)]).astype(np.int32)
-    weight = draw.choice([-1.0, -0.25, 0.0, 0.1, 0.5, 1.0, 1 / 3], (terms, len(entries)))
-    kinds = draw.integers(1, 16, len(entries)).astype(np.uint8)
-    excluded = draw.integers(0, PRODUCTS, draw.integers(3)).astype(np.int32)
-    tasks = [
-        (
-            0, len(entries), *sorted(draw.integers(0, terms + 1, 2)), draw.integers(16),
-            0, len(excluded), 0, draw.choice([0, PRODUCTS]), draw.integers(1, PRODUCTS + 1),
-        )
-        for _ in range(3)
-    ]  # fmt: skip
-    columns = list(np.ascontiguousarray(np.array(tasks, dtype=np.int64).T))
-    columns[4] = columns[4].astype(np.uint8)
-    offset = np.array([0, PRODUCTS, 0], dtype=np.int64)
-    filler = np.arange(PRODUCTS, dtype=np.int32)
-
-    def answered(top: Any) -> list[Any]:
-        out: list[Any] = [np.full((3, PRODUCTS), -1, np.int32), np.zeros((3, PRODUCTS))]
-        out.append(np.full((3, PRODUCTS), -1, np.int32))
-        length = np.zeros(3, dtype=np.int64)
-        top(PRODUCTS, start, flat, value, offset, entries, kinds, weight, *columns, excluded, filler, *out, length)
-        return [part.tolist() for part in (*out, length)]
-
-    assert answered(kernel.top) == answered(kernel.top_plain)
-
-
-def test_the_kernel_is_compiled_here() -> None:
-    assert kernel.top is not kernel.top_plain
 
 
 def test_a_recipe_of_several_terms_adds_their_contributions_to_one_reason(model: Model) -> None:

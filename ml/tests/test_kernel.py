@@ -1,0 +1,129 @@
+"""The compiled kernel says what the plain one says, from any thread, and leaves its scratch as it found it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml import kernel
+from ml.kernel import Events, Kernel, Lists, Rows, Task, Terms
+
+PRODUCTS, SETS, TERMS, KINDS, TASKS = 9, 2, 3, 4, 3
+DAY = 86_400.0
+Question = tuple[Events, list[int], list[int]]
+
+
+def a_kernel(draw: np.random.Generator) -> Kernel:
+    rows = [np.sort(draw.permutation(PRODUCTS)[: draw.integers(5)]) for _ in range(SETS * PRODUCTS)]
+    flat = np.concatenate(rows).astype(np.int32)
+    stacked = Rows(
+        np.cumsum([0] + [len(row) for row in rows], dtype=np.int64),
+        flat,
+        draw.choice([0.1, 0.2, 0.7], len(flat)).astype(np.float32),
+    )
+    for array in stacked:
+        array.flags.writeable = False
+    terms = Terms(
+        offset=PRODUCTS * draw.integers(0, SETS, TERMS),
+        liking=draw.choice([-1.0, 0.0, 0.25, 1.0], (TERMS, KINDS)),
+        weight=draw.choice([0.1, 0.5, 1.0], TERMS),
+        seconds=DAY * draw.choice([1.0, 90.0], TERMS),
+        power=draw.choice([1 / 3, 0.5, 1.0], TERMS),
+    )
+    return Kernel(stacked, terms, np.arange(PRODUCTS, dtype=np.int32), PRODUCTS)
+
+
+def a_question(draw: np.random.Generator) -> Question:
+    """Three tasks over one history, in which products come back with other kinds."""
+    many = int(draw.integers(8))
+    events = Events(
+        draw.integers(-1, PRODUCTS, many).tolist(),
+        draw.integers(0, KINDS, many).tolist(),
+        (draw.choice([0.0, 1.0, 30.0], many) * DAY).tolist(),
+        draw.integers(1, 4, many).tolist(),
+    )
+    excluded = draw.integers(0, PRODUCTS, draw.integers(3)).tolist()
+    tasks: list[int] = []
+    for _ in range(TASKS):
+        first_term, last_term = np.sort(draw.integers(0, TERMS + 1, 2)).tolist()
+        fillers, limit = int(draw.choice([0, PRODUCTS])), int(draw.integers(1, PRODUCTS + 1))
+        hides = int(draw.integers(2**KINDS))
+        tasks += Task(0, many, first_term, last_term, hides, 0, len(excluded), 0, fillers, limit)
+    return events, tasks, excluded
+
+
+def said(lists: Lists) -> list[Any]:
+    """What counts of an answer."""
+    return [[part[task, :length].tolist() for part in lists[:3]] for task, length in enumerate(lists.length.tolist())]
+
+
+def plain(asked: Kernel, question: Question) -> list[Any]:
+    compiled = kernel.top
+    kernel.top = kernel.top_plain
+    try:
+        return said(asked.answer(*question))
+    finally:
+        kernel.top = compiled
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_compiled_kernel_answers_exactly_as_the_plain_one(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    asked, question = a_kernel(draw), a_question(draw)
+
+    assert said(asked.answer(*question)) == plain(asked, question)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_an_answer_leaves_no_trace_for_the_next(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    asked = a_kernel(draw)
+
+    for _ in range(4):
+        question = a_question(draw)
+        assert said(asked.answer(*question)) == plain(asked, question)
+        assert not asked.scratch.any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
+def test_the_order_of_different_products_in_a_history_says_nothing(seed: int, random: Any) -> None:
+    draw = np.random.default_rng(seed)
+    asked = a_kernel(draw)
+    _, tasks, excluded = a_question(draw)
+    history = [(product, 2, product * DAY, 1.0) for product in draw.permutation(PRODUCTS)[:5].tolist()]
+    tasks[:: len(Task._fields)] = [0] * TASKS
+    tasks[1 :: len(Task._fields)] = [len(history)] * TASKS
+    mixed = random.sample(history, len(history))
+
+    answers = [said(asked.answer(Events(*map(list, zip(*each, strict=True))), tasks, excluded))
+               for each in (history, mixed)]  # fmt: skip
+
+    assert answers[0] == answers[1]
+
+
+def test_many_threads_get_the_answers_of_one() -> None:
+    draw = np.random.default_rng(5)
+    asked = a_kernel(draw)
+    questions = [a_question(draw) for _ in range(50)] * 8
+    expected = [said(asked.answer(*question)) for question in questions]
+
+    def answered(question: Question) -> tuple[list[Any], bool]:
+        return said(asked.answer(*question)), not asked.scratch.any()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(answered, questions))
+
+    assert found == [(each, True) for each in expected]
+
+
+def test_a_batch_without_tasks_is_an_empty_answer() -> None:
+    assert said(a_kernel(np.random.default_rng(1)).answer(Events([], [], [], []), [], [])) == []
+
+
+def test_the_kernel_is_compiled_here() -> None:
+    assert kernel.top is not kernel.top_plain
