@@ -14,6 +14,7 @@ VERBS = {
     "train": ("ml.train", "learn a model from an export and score it on held-out weeks"),
     "serve": ("ml.serve", "answer /ping and /invocations with a trained model"),
     "evaluate": ("ml.evaluate", "score a model against popularity and co-occurrence, write nothing"),
+    "benchmark": ("ml.benchmark", "tune, fit and measure on a set of interactions or click sessions"),
     "recommend": ("ml.recommend", "print recommendations for products, with names and reasons"),
     "deploy": ("ml.deploy", "put a registered model on an endpoint, and say what runs there"),
     "pipeline": ("ml.pipeline", "train, gate, register and deploy: the whole loop in the cloud"),

@@ -9,8 +9,8 @@ from scipy import sparse
 from ml import content, ridge
 from ml.cooccurrence import Matrix, diagonal, holding, length_damped, similarity, strongest, strongest_per_row
 from ml.data import Catalogue, Export, Interactions
-from ml.kernel import Rows
 from ml.model import Model
+from ml.questions import stacked
 from ml.slates import BASKETS, HOUSEHOLDS, ITSELF, KIND_NAMES, PAIRS, ROW_SETS, SIMILAR, SLATES, TASTE
 
 NEIGHBOURS = 200  # the longest row: beyond it accuracy stands still and latency does not
@@ -67,14 +67,6 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
         rows=stacked([sets[name] for name in ROW_SETS]),
         slates=SLATES,
     )
-
-
-def stacked(sets: list[Matrix]) -> Rows:
-    rows = sparse.vstack(sets, format="csr")
-    stacks = Rows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32))
-    for array in stacks:
-        array.flags.writeable = False  # as mapped from a file, so that the kernel is compiled for one kind of array
-    return stacks
 
 
 def _by_popularity(export: Export) -> tuple[Export, NDArray[np.float64]]:
