@@ -25,6 +25,7 @@ class Hyperparameters:
     candidates: int = 100  # K of the local ridge
     damping: float = 0.5  # how far a candidate's own frequency counts against it
     household_penalty: float = 3.0
+    trend: float = 0.75  # exponent in favour of products whose share of the sales has grown of late
     basket_penalty: float = 20.0
     pair_history: float = 0.7  # exponents of the tuned co-occurrence
     pair_candidate: float = 0.3
@@ -45,11 +46,12 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     households.data = np.sqrt(households.data)
     households = length_damped(households, settings.length_exponent)
 
+    rising = sparse.diags(_trend(seen.product, liking, popularity) ** settings.trend)
     by_household = strongest(households, settings.damping, settings.candidates)
     by_basket = strongest(baskets, settings.damping, NEIGHBOURS)
     alike = content.resemblance(catalogue, NEIGHBOURS)
     sets: dict[str, Matrix] = {
-        HOUSEHOLDS: ridge.fit(households, by_household, settings.household_penalty),
+        HOUSEHOLDS: ridge.fit(households, by_household, settings.household_penalty).dot(rising),
         BASKETS: ridge.fit(baskets, by_basket.first(settings.candidates), settings.basket_penalty),
         PAIRS: similarity(by_basket, diagonal(baskets), settings.pair_history, settings.pair_candidate),
     }
@@ -67,6 +69,15 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
         rows=stacked([sets[name] for name in ROW_SETS]),
         slates=SLATES,
     )
+
+
+def _trend(
+    product: NDArray[np.int32], liking: NDArray[np.float64], popularity: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Each product's share of the latest sales over its share of all; what is hardly ever sold has no trend."""
+    ever, least = np.bincount(product, liking, minlength=len(popularity)), 1e-6
+    shares = [values / max(values.sum(), least) + least for values in (popularity, ever)]
+    return np.asarray(shares[0] / shares[1])
 
 
 def _by_popularity(export: Export) -> tuple[Export, NDArray[np.float64]]:
