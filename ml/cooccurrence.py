@@ -44,7 +44,7 @@ def holding(group: NDArray[np.int32], product: NDArray[np.int32], value: NDArray
 
 def length_damped(held: Matrix, exponent: float) -> Matrix:
     """Weigh each group by its number of products to ``exponent``: a basket of 2 tells more of a pair than one of 90."""
-    lengths = np.diff(held.indptr).astype(np.float32)
+    lengths = np.maximum(np.diff(held.indptr), 1).astype(np.float32)
     return sparse.diags(lengths ** (exponent / 2)).dot(held).tocsr().astype(np.float32)
 
 
@@ -72,6 +72,38 @@ def strongest(held: Matrix, damping: float, count: int) -> Neighbours:
         _strongest(
             first, last, held.indptr, held.indices, held.data, by_product.indptr, by_product.indices, by_product.data,
             scale, found.product, found.weight,
+        )  # fmt: skip
+
+    on_all_cores(work, products)
+    return found
+
+
+def followers(
+    product: NDArray[np.int32],
+    start: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    reach: float,
+    products: int,
+    count: int,
+) -> Neighbours:
+    """The ``count`` products that follow each most: n places later in session i counts weight[i] e ** (-reach (n - 1)).
+
+    Session i is ``product[start[i]:start[i + 1]]``. A product may follow itself.
+    """
+    order = np.argsort(product, kind="stable")
+    first = np.concatenate([[0], np.cumsum(np.bincount(product, minlength=products))])
+    session = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    found = Neighbours(
+        np.full((products, count), -1, dtype=np.int32),
+        np.zeros((products, count), dtype=np.float32),
+    )
+
+    end, each = start[session + 1], weight[session]
+
+    def work(lowest: int, highest: int) -> None:
+        _followers(
+            lowest, highest, first, order, product, end, each, np.exp(-reach), products,
+            found.product, found.weight,
         )  # fmt: skip
 
     on_all_cores(work, products)
@@ -115,10 +147,8 @@ def _strongest(  # type: ignore[no-untyped-def]
     scale, out_product, out_weight,
 ):  # fmt: skip
     products = len(product_start) - 1
-    count = out_product.shape[1]
     together = np.zeros(products, dtype=np.float64)
     touched = np.empty(products, dtype=np.int32)
-    rank = np.empty(count, dtype=np.float64)
     for product in range(first, last):
         touches = 0
         for entry in range(product_start[product], product_start[product + 1]):
@@ -130,23 +160,54 @@ def _strongest(  # type: ignore[no-untyped-def]
                     touched[touches] = partner
                     touches += 1
                 together[partner] += value * group_value[other]
-        kept = 0
-        for touch in range(touches):
-            partner = touched[touch]
-            weight = together[partner]
-            together[partner] = 0.0
-            score = weight * scale[partner]
-            if partner == product or score <= 0.0:
-                continue
-            if kept == count and (score, -partner) <= (rank[kept - 1], -out_product[product, kept - 1]):
-                continue
-            place = min(kept, count - 1)
-            while place > 0 and (score, -partner) > (rank[place - 1], -out_product[product, place - 1]):
-                rank[place] = rank[place - 1]
-                out_product[product, place] = out_product[product, place - 1]
-                out_weight[product, place] = out_weight[product, place - 1]
-                place -= 1
-            rank[place] = score
-            out_product[product, place] = partner
-            out_weight[product, place] = weight
-            kept = min(kept + 1, count)
+        _keep(product, together, touched[:touches], scale, out_product[product], out_weight[product])
+
+
+@njit(nogil=True, cache=True)
+def _followers(  # type: ignore[no-untyped-def]
+    lowest, highest, first, order, clicked, end, weight, fading, products, out_product, out_weight
+):
+    together = np.zeros(products, dtype=np.float64)
+    touched = np.empty(products, dtype=np.int32)
+    scale = np.ones(products, dtype=np.float64)
+    for product in range(lowest, highest):
+        touches = 0
+        for entry in range(first[product], first[product + 1]):
+            place = order[entry]
+            value = weight[place]
+            for later in range(place + 1, end[place]):
+                partner = clicked[later]
+                if together[partner] == 0.0:
+                    touched[touches] = partner
+                    touches += 1
+                together[partner] += value
+                value *= fading
+                if value < 1e-9:
+                    break
+        _keep(-1, together, touched[:touches], scale, out_product[product], out_weight[product])
+
+
+@njit(nogil=True, cache=True)
+def _keep(product, together, touched, scale, out_product, out_weight):  # type: ignore[no-untyped-def]
+    """The best of the touched but ``product``, best first; ``together`` is left as zeros."""
+    count = len(out_product)
+    rank = np.empty(count, dtype=np.float64)
+    kept = 0
+    for partner in touched:
+        weight = together[partner]
+        together[partner] = 0.0
+        score = weight * scale[partner]
+        if partner == product or score <= 0.0:
+            continue
+        if kept == count and (score, -partner) <= (rank[kept - 1], -out_product[kept - 1]):
+            continue
+        place = min(kept, count - 1)
+        while place > 0 and (score, -partner) > (rank[place - 1], -out_product[place - 1]):
+            rank[place] = rank[place - 1]
+            out_product[place] = out_product[place - 1]
+            out_weight[place] = out_weight[place - 1]
+            place -= 1
+        rank[place] = score
+        out_product[place] = partner
+        out_weight[place] = weight
+        kept = min(kept + 1, count)

@@ -30,8 +30,9 @@ from ml.contract import MAX_HISTORY, HistoryItem, Query, SlateName
 from ml.cooccurrence import diagonal, holding, similarity, strongest
 from ml.data import PURCHASE, Export, Interactions
 from ml.errors import MlError
-from ml.learn import NEIGHBOURS, Hyperparameters, learn, stacked
+from ml.learn import NEIGHBOURS, Hyperparameters, learn
 from ml.model import SECONDS_A_DAY, Model
+from ml.questions import stacked
 from ml.slates import Recipe, Term
 
 K = 20

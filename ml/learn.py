@@ -9,8 +9,8 @@ from scipy import sparse
 from ml import content, ridge
 from ml.cooccurrence import Matrix, diagonal, holding, length_damped, similarity, strongest, strongest_per_row
 from ml.data import Catalogue, Export, Interactions
-from ml.kernel import Rows
 from ml.model import Model
+from ml.questions import stacked
 from ml.slates import BASKETS, HOUSEHOLDS, ITSELF, KIND_NAMES, PAIRS, ROW_SETS, SIMILAR, SLATES, TASTE
 
 NEIGHBOURS = 200  # the longest row: beyond it accuracy stands still and latency does not
@@ -25,6 +25,7 @@ class Hyperparameters:
     candidates: int = 100  # K of the local ridge
     damping: float = 0.5  # how far a candidate's own frequency counts against it
     household_penalty: float = 3.0
+    trend: float = 0.75  # exponent in favour of products whose share of the sales has grown of late
     basket_penalty: float = 20.0
     pair_history: float = 0.7  # exponents of the tuned co-occurrence
     pair_candidate: float = 0.3
@@ -45,11 +46,12 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     households.data = np.sqrt(households.data)
     households = length_damped(households, settings.length_exponent)
 
+    rising = sparse.diags(_trend(seen.product, liking, popularity) ** settings.trend)
     by_household = strongest(households, settings.damping, settings.candidates)
     by_basket = strongest(baskets, settings.damping, NEIGHBOURS)
     alike = content.resemblance(catalogue, NEIGHBOURS)
     sets: dict[str, Matrix] = {
-        HOUSEHOLDS: ridge.fit(households, by_household, settings.household_penalty),
+        HOUSEHOLDS: ridge.fit(households, by_household, settings.household_penalty).dot(rising),
         BASKETS: ridge.fit(baskets, by_basket.first(settings.candidates), settings.basket_penalty),
         PAIRS: similarity(by_basket, diagonal(baskets), settings.pair_history, settings.pair_candidate),
     }
@@ -69,12 +71,13 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     )
 
 
-def stacked(sets: list[Matrix]) -> Rows:
-    rows = sparse.vstack(sets, format="csr")
-    stacks = Rows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32))
-    for array in stacks:
-        array.flags.writeable = False  # as mapped from a file, so that the kernel is compiled for one kind of array
-    return stacks
+def _trend(
+    product: NDArray[np.int32], liking: NDArray[np.float64], popularity: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Each product's share of the latest sales over its share of all; what is hardly ever sold has no trend."""
+    ever, least = np.bincount(product, liking, minlength=len(popularity)), 1e-6
+    shares = [values / max(values.sum(), least) + least for values in (popularity, ever)]
+    return np.asarray(shares[0] / shares[1])
 
 
 def _by_popularity(export: Export) -> tuple[Export, NDArray[np.float64]]:

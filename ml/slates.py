@@ -42,7 +42,8 @@ class Recipe:
 
 TASTE: Mapping[Kind, float] = {"purchase": 1.0, "cart": 0.5, "view": 0.25, "dismiss": -1.0}
 QUESTION: Mapping[Kind, float] = {"purchase": 1.0, "cart": 1.0, "view": 1.0}
-CART: Mapping[Kind, float] = {"cart": 1.0, "purchase": 0.01, "view": 0.01}
+# Five hundred old purchases must not outweigh one product in the cart; without a cart they still choose.
+CART: Mapping[Kind, float] = {"cart": 1.0, "purchase": 1e-4, "view": 1e-4}
 HABIT: Mapping[Kind, float] = {"purchase": 1.0}
 
 SLATES: Mapping[SlateName, Recipe] = {
@@ -53,7 +54,7 @@ SLATES: Mapping[SlateName, Recipe] = {
     "similar": Recipe((Term(SIMILAR, QUESTION),), hides=("view", "cart", "purchase", "dismiss")),
     # The habit shows only where repeats are asked for, since a slate hides purchases otherwise.
     "complete": Recipe(
-        (Term(BASKETS, CART), Term(PAIRS, CART, weight=0.5), Term(ITSELF, HABIT, weight=0.05, days=120, power=0.5)),
+        (Term(BASKETS, CART), Term(PAIRS, CART, weight=0.5), Term(ITSELF, HABIT, weight=0.07, days=120, power=0.5)),
         hides=("cart", "purchase", "dismiss"),
         filled=True,
     ),

@@ -1,0 +1,99 @@
+"""Questions with known answers: many histories, what each was followed by, and how well rows foretell it.
+
+The shop's own kernel ranks, so what is measured is what is served. Products are numbered by popularity.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ml import kernel
+from ml.cooccurrence import Matrix, on_all_cores
+from ml.kernel import Codes, History, Places, Rows, Tasks
+
+K = 20
+SEEN = 1  # the one kind of history item here
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Histories end to end, oldest product first: question ``i`` is ``history[start[i]:start[i + 1]]``."""
+
+    history: Codes
+    start: Places
+    wanted: Codes
+    wanted_start: Places
+    repeats: bool  # whether a product of the history may be an answer
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+
+class Term(NamedTuple):
+    """A history product ``n`` steps before the newest counts ``weight`` x e ** (-``decay`` x n)."""
+
+    rows: Matrix
+    weight: float = 1.0
+    decay: float = 0.0
+
+
+def stacked(sets: list[Matrix]) -> Rows:
+    """Row-sets one under the other, as an artefact holds them."""
+    rows = sparse.vstack(sets, format="csr")
+    stacks = Rows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32))
+    for array in stacks:
+        array.flags.writeable = False  # as mapped from a file, so that the kernel is compiled for one kind of array
+    return stacks
+
+
+def ranked(terms: list[Term], questions: Questions) -> Codes:
+    """The first K products for each question, -1 where there are fewer."""
+    rows = stacked([term.rows for term in terms])
+    products = terms[0].rows.shape[1]
+    offset = np.arange(len(terms), dtype=np.int64) * products
+    steps = np.repeat(questions.start[1:], np.diff(questions.start)) - 1 - np.arange(len(questions.history))
+    weight = np.array([term.weight * np.exp(-term.decay * steps) for term in terms])
+    history = History(questions.history, np.full(len(steps), SEEN, dtype=np.uint8), weight)
+    filler = np.arange(products, dtype=np.int32)
+    found = np.full((len(questions), K), -1, dtype=np.int32)
+
+    def work(first: int, last: int) -> None:
+        none = np.zeros(last - first, dtype=np.int64)
+        tasks = Tasks(
+            questions.start[first:last], questions.start[first + 1 : last + 1], none, none + len(terms),
+            np.full(last - first, 0 if questions.repeats else SEEN, dtype=np.uint8),
+            none, none, none, none + products, none + min(K, products),
+        )  # fmt: skip
+        answers = kernel.answer(rows, offset, history, tasks, filler[:0], filler)
+        found[first:last, : answers.product.shape[1]] = answers.product
+
+    on_all_cores(work, len(questions))
+    return found
+
+
+def hits(found: Codes, questions: Questions) -> NDArray[np.bool_]:
+    """Which places of ``found`` hold a wanted product."""
+    products = int(max(found.max(initial=0), questions.wanted.max(initial=0))) + 1
+    number = np.arange(len(questions), dtype=np.int64)
+    wanted = np.repeat(number, np.diff(questions.wanted_start)) * products + questions.wanted
+    return np.isin(number[:, None] * products + found, wanted) & (found >= 0)
+
+
+def recall_and_ndcg(found: Codes, questions: Questions) -> dict[str, float]:
+    """Of the wanted products the share found, and their discounted gain over the best order's: means over questions."""
+    hit, many = hits(found, questions), np.diff(questions.wanted_start)
+    discount = 1 / np.log2(np.arange(2, K + 2))
+    ideal = np.cumsum(discount)[np.minimum(many, K) - 1]
+    return {
+        f"recall@{K}": float((hit.sum(axis=1) / many).mean()),
+        f"ndcg@{K}": float((hit @ discount / ideal).mean()),
+    }
+
+
+def hr_and_mrr(found: Codes, questions: Questions) -> dict[str, float]:
+    """Share of questions whose one wanted product is found, and the mean of 1 / its place, 0 where it is not."""
+    hit = hits(found, questions)
+    return {f"hr@{K}": float(hit.any(axis=1).mean()), f"mrr@{K}": float((hit / np.arange(1, K + 1)).sum(axis=1).mean())}
