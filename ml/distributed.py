@@ -13,6 +13,7 @@ package ``ml`` and OUTPUT lies on the driver.
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,8 +32,9 @@ from ml import artefact, content, data, ridge
 from ml.contract import EVENTS_PREFIX
 from ml.cooccurrence import Matrix, Neighbours, powers, similarity, strongest_per_row
 from ml.errors import MlError
-from ml.learn import LENDERS, NEIGHBOURS, POPULAR_DAYS, Hyperparameters, stacked
+from ml.learn import LENDERS, NEIGHBOURS, POPULAR_DAYS, Hyperparameters, trend
 from ml.model import Model
+from ml.questions import stacked
 from ml.slates import BASKETS, HOUSEHOLDS, ITSELF, PAIRS, ROW_SETS, SIMILAR, SLATES, TASTE
 from ml.train import new_version
 
@@ -63,6 +65,8 @@ class Fitted:
 def session(master: str | None) -> "Iterator[SparkSession]":
     """A Spark session whose executors can import ``ml``. Raises DistributedError where there is no PySpark or Java."""
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if master and master.startswith("local"):  # its workers are this machine's: this Python, not the first on PATH
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
@@ -97,14 +101,16 @@ def learn(
 ) -> Model:
     """``ml.learn.learn`` over the export's files. ``done`` is told each stage."""
     catalogue = data.read_catalogue(export)
-    events, popularity = _events(spark, export, catalogue.product_id)
-    order = np.argsort(-popularity, kind="stable")
+    events, lately, sold = _events(spark, export, catalogue.product_id)
+    order = np.argsort(-lately, kind="stable")
     number = np.empty(len(order), dtype=np.int32)
     number[order] = np.arange(len(order), dtype=np.int32)
     catalogue = data.Catalogue(
         *([getattr(catalogue, column)[code] for code in order] for column in catalogue.__slots__)
     )
     events = _numbered(spark, events, number).cache()
+    popularity = np.round(lately[order] / max(lately.max(), 1e-12), 6)
+    rising = sparse.diags(trend(popularity, sold[order]) ** settings.trend)
     done("events read")
 
     baskets = fit(events, "basket", settings, len(order), settings.basket_penalty, NEIGHBOURS)
@@ -115,7 +121,7 @@ def learn(
     alike = content.resemblance(catalogue, NEIGHBOURS)
     done("products compared")
     sets: dict[str, Matrix] = {
-        HOUSEHOLDS: households.rows,
+        HOUSEHOLDS: households.rows.dot(rising),
         BASKETS: baskets.rows,
         PAIRS: similarity(baskets.near, baskets.itself, settings.pair_history, settings.pair_candidate),
     }
@@ -129,7 +135,7 @@ def learn(
         product_ids=catalogue.product_id,
         names=catalogue.name,
         category=catalogue.category,
-        popularity=np.round(popularity[order] / max(popularity.max(), 1e-12), 6),
+        popularity=popularity,
         row_sets=ROW_SETS,
         rows=stacked([sets[name] for name in ROW_SETS]),
         slates=SLATES,
@@ -150,8 +156,10 @@ def fit(
     return fitted
 
 
-def _events(spark: "SparkSession", export: Path, product_ids: list[str]) -> "tuple[DataFrame, NDArray[np.float64]]":
-    """The events of known products with what each is worth, and every product's time-decayed popularity."""
+def _events(
+    spark: "SparkSession", export: Path, product_ids: list[str]
+) -> "tuple[DataFrame, NDArray[np.float64], NDArray[np.float64]]":
+    """The events of known products with what each is worth, and every product's sales: of late, and all of them."""
     from pyspark.sql import functions as F
 
     codes = spark.createDataFrame(
@@ -171,10 +179,11 @@ def _events(spark: "SparkSession", export: Path, product_ids: list[str]) -> "tup
     )
     last = events.agg(F.max("day")).first()
     worth = F.col("liking") * F.exp((F.col("day") - (last[0] if last else 0.0)) / POPULAR_DAYS)
-    found = events.groupBy("code").agg(F.sum(worth).alias("worth")).toPandas()
-    popularity = np.zeros(len(product_ids))
-    popularity[found["code"].to_numpy()] = found["worth"].to_numpy()
-    return events, popularity
+    found = events.groupBy("code").agg(F.sum(worth).alias("lately"), F.sum("liking").alias("sold")).toPandas()
+    lately, sold = np.zeros(len(product_ids)), np.zeros(len(product_ids))
+    lately[found["code"].to_numpy()] = found["lately"].to_numpy()
+    sold[found["code"].to_numpy()] = found["sold"].to_numpy()
+    return events, lately, sold
 
 
 def window(spark: "SparkSession", export: Path) -> tuple[str, str]:

@@ -110,12 +110,16 @@ class Kernel:
     ) -> Lists:
         """``tasks`` is Task after Task in one flat list, which converts fastest."""
         task = np.fromiter(tasks, np.int64, len(tasks)).reshape(-1, len(Task._fields))
-        shape = len(task), max(tasks[len(Task._fields) - 1 :: len(Task._fields)], default=1)
-        codes, scores, causes = np.empty(shape, dtype=np.int32), np.empty(shape), np.empty(shape, dtype=np.int32)
-        lists = Lists(codes, scores, causes, np.empty(len(task), dtype=np.int64))
         values = [*events.product, *events.kind, *events.age, *events.times]
         event = np.fromiter(values, np.float64, len(values)).reshape(len(events), -1)
-        (by or top)(*self._fixed, self.scratch, event, task, np.fromiter(excluded, np.int32, len(excluded)), *lists)
+        return self.rank(event, task, np.fromiter(excluded, np.int32, len(excluded)), by)
+
+    def rank(self, event: Numbers, task: Places, excluded: Codes, by: Callable[..., None] | None = None) -> Lists:
+        """The same of arrays: ``event`` is (fields of Events, events), ``task`` (tasks, fields of Task)."""
+        shape = len(task), int(task[:, -1].max(initial=1))
+        codes, scores, causes = np.empty(shape, dtype=np.int32), np.empty(shape), np.empty(shape, dtype=np.int32)
+        lists = Lists(codes, scores, causes, np.empty(len(task), dtype=np.int64))
+        (by or top)(*self._fixed, self.scratch, event, task, excluded, *lists)
         return lists
 
     def compile(self) -> None:

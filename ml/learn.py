@@ -46,7 +46,8 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     households.data = np.sqrt(households.data)
     households = length_damped(households, settings.length_exponent)
 
-    rising = sparse.diags(_trend(seen.product, liking, popularity) ** settings.trend)
+    sold = np.bincount(seen.product, liking, minlength=products).astype(np.float64)
+    rising = sparse.diags(trend(popularity, sold) ** settings.trend)
     by_household = strongest(households, settings.damping, settings.candidates)
     by_basket = strongest(baskets, settings.damping, NEIGHBOURS)
     alike = content.resemblance(catalogue, NEIGHBOURS)
@@ -71,13 +72,11 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     )
 
 
-def _trend(
-    product: NDArray[np.int32], liking: NDArray[np.float64], popularity: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def trend(popularity: NDArray[np.float64], sold: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each product's share of the latest sales over its share of all; what is hardly ever sold has no trend."""
-    ever, least = np.bincount(product, liking, minlength=len(popularity)), 1e-6
-    shares = [values / max(values.sum(), least) + least for values in (popularity, ever)]
-    return np.asarray(shares[0] / shares[1])
+    least = 1e-6
+    lately, ever = (values / max(values.sum(), least) + least for values in (popularity, sold))
+    return np.asarray(lately / ever)
 
 
 def _by_popularity(export: Export) -> tuple[Export, NDArray[np.float64]]:

@@ -12,10 +12,11 @@ from scipy import sparse
 
 from ml import kernel
 from ml.cooccurrence import Matrix, on_all_cores
-from ml.kernel import Codes, History, Places, Rows, Tasks
+from ml.kernel import Codes, Kernel, Places, Rows, Task
 
 K = 20
-SEEN = 1  # the one kind of history item here
+SEEN = 1  # bit of the one kind of history item here
+_NOTHING = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +54,31 @@ def ranked(terms: list[Term], questions: Questions) -> Codes:
     """The first K products for each question, -1 where there are fewer."""
     rows = stacked([term.rows for term in terms])
     products = terms[0].rows.shape[1]
-    offset = np.arange(len(terms), dtype=np.int64) * products
+    many = len(terms)
+    asked = Kernel(
+        rows,
+        kernel.Terms(
+            offset=np.arange(many, dtype=np.int64) * products,
+            liking=np.ones((many, 1)),
+            weight=np.array([term.weight for term in terms]),
+            seconds=np.array([1 / term.decay if term.decay else np.inf for term in terms]),
+            power=np.ones(many),
+        ),
+        np.arange(products, dtype=np.int32),
+        products,
+    )
     steps = np.repeat(questions.start[1:], np.diff(questions.start)) - 1 - np.arange(len(questions.history))
-    weight = np.array([term.weight * np.exp(-term.decay * steps) for term in terms])
-    history = History(questions.history, np.full(len(steps), SEEN, dtype=np.uint8), weight)
-    filler = np.arange(products, dtype=np.int32)
+    events = np.array([questions.history, np.zeros(len(steps)), steps, np.ones(len(steps))])
+    tasks = np.zeros((len(questions), len(Task._fields)), dtype=np.int64)
+    tasks[:, :2] = np.column_stack([questions.start[:-1], questions.start[1:]])
+    tasks[:, 3] = many
+    tasks[:, 4] = 0 if questions.repeats else SEEN
+    tasks[:, 8] = products
+    tasks[:, 9] = min(K, products)
     found = np.full((len(questions), K), -1, dtype=np.int32)
 
     def work(first: int, last: int) -> None:
-        none = np.zeros(last - first, dtype=np.int64)
-        tasks = Tasks(
-            questions.start[first:last], questions.start[first + 1 : last + 1], none, none + len(terms),
-            np.full(last - first, 0 if questions.repeats else SEEN, dtype=np.uint8),
-            none, none, none, none + products, none + min(K, products),
-        )  # fmt: skip
-        answers = kernel.answer(rows, offset, history, tasks, filler[:0], filler)
+        answers = asked.rank(events, tasks[first:last], _NOTHING)
         found[first:last, : answers.product.shape[1]] = answers.product
 
     on_all_cores(work, len(questions))
