@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ml import kernel
 from ml.contract import KINDS, SLATES, HistoryItem, Kind, Query, Recommendation, SlateName
 from ml.model import SECONDS_A_DAY, Model
 from ml.slates import Recipe, Term
@@ -161,3 +162,15 @@ def test_a_recipe_of_several_terms_adds_their_contributions_to_one_reason(model:
 
     assert ids(found) == ids(expected)
     assert [each["because"] for each in found] == [each["because"] for each in expected]
+
+
+def test_answers_are_the_same_before_and_after_the_kernel_is_compiled(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "top", kernel.top_plain)
+    before = ask(model, "for_you", item("p00"), item("p12", "view"), item("p20", "dismiss"), limit=40)
+
+    model.compile()
+
+    assert kernel.top is not kernel.top_plain
+    assert ask(model, "for_you", item("p00"), item("p12", "view"), item("p20", "dismiss"), limit=40) == before
