@@ -219,6 +219,8 @@ def test_a_search_climbs_to_the_top_and_keeps_its_budget() -> None:
         return -((point.x - 2) ** 2) - (point.y - 1) ** 2
 
     assert Search(height).best(Point(), grids, trials=20) == Point(2.0, 1.0)
+    level: Search[Point] = Search(lambda point: 1 + point.x / 1000, margin=0.005)
+    assert level.best(Point(), grids, trials=20) == Point()
     short = Search(height)
     short.best(Point(), grids, trials=3)
     assert len(short.scores) == 3
