@@ -6,57 +6,112 @@ DIR holds train.txt and test.txt, or train_sessions.txt and test_prefixes.txt (`
 is tuned on a part of train: a random tenth of every user's products, or the last tenth of the sessions. The budget is a
 number of trials, so that the same data give the same result on every machine. Where the set is one that papers report
 on, as its counts tell, their figures are printed beside.
+
+DIR may also be an exported catalogue of the shop. Then the last weeks are the test, the weeks before them tune, and the
+protocols are ``ml.evaluate``'s.
 """
 
 import argparse
 import json
+import math
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ml import interactions, sessions, sets
+from ml import data, evaluate, interactions, sessions, sets
+from ml.contract import EXPORT_MARKER
+from ml.learn import Hyperparameters, learn
+from ml.model import Model
 from ml.published import published
 from ml.questions import Questions, ranked
-from ml.search import Search
+from ml.search import Grids, Search
 from ml.sets import Lines, SetError
 
 SEED = 20171204
+EXPORT_TRIALS = 5
+EXPORT_GRIDS: Grids = {"trend": [0.0, 0.25, 0.5, 0.75, 1.0], "household_penalty": [1.0, 3.0, 8.0]}
+
+Report = dict[str, Any]
 
 
-def benchmark(directory: Path, tell: Callable[[], None] = lambda: None) -> dict[str, object]:
+def benchmark(directory: Path, tell: Callable[[], None] = lambda: None) -> Report:
     """The whole measurement of one set; ``tell`` is called after each trial."""
+    return _export(directory, tell) if _is_export(directory) else _public(directory, tell)
+
+
+def _public(directory: Path, tell: Callable[[], None]) -> Report:
     family, train, test = prepared(directory)
     began = time.perf_counter()
     left, asked = family.validation(train, SEED)
+    if not len(asked):
+        raise SetError(f"{directory}: train is too small to hold anything out of it, so nothing can be tuned")
     estimator = family.Estimator(left)
 
     def score(settings: object) -> float:
-        first, second = family.metrics(ranked(estimator.fit(settings), asked), asked).values()
-        return float((first * second) ** 0.5)  # a percent of either counts alike
+        return _mean(family.metrics(ranked(estimator.fit(settings), asked), asked))
 
     search: Search[object] = Search(score, tell)
     settings = family.tune(search)
     tuned = time.perf_counter()
     terms = family.Estimator(train).fit(settings)
-    fitted = time.perf_counter()
+    report = _report(settings, search, began, tuned)
+    report["metrics"] = family.metrics(ranked(terms, test), test)
+    report["weights"] = int(sum(term.rows.nnz for term in terms))
+    report["set"] = statistics(train, test)
+    return report
+
+
+def _export(directory: Path, tell: Callable[[], None]) -> Report:
+    before, held_out = data.split(data.read(directory), evaluate.HOLDOUT_DAYS)
+    left, weeks = data.split(before, evaluate.HOLDOUT_DAYS)
+    began = time.perf_counter()
+    # The settings searched shape the households' rows alone, and those answer one protocol.
+    asked = [trial for trial in evaluate.trials(left, weeks, SEED) if trial.slate == "for_you"]
+    search: Search[Hyperparameters] = Search(
+        lambda settings: _mean(_foretold(learn(left, settings, "trial"), asked)), tell
+    )
+    settings = search.best(Hyperparameters(), EXPORT_GRIDS, EXPORT_TRIALS)
+    tuned = time.perf_counter()
+    model = learn(before, settings, version="benchmark")
+    report = _report(settings, search, began, tuned)
+    report["metrics"] = _foretold(model, evaluate.trials(before, held_out, SEED))
+    report["weights"] = len(model.rows.product)
+    report["set"] = {"events": len(before.interactions), "products": len(before.catalogue), "held_out": len(held_out)}
+    return report
+
+
+def _foretold(model: Model, asked: list[evaluate.Trial]) -> dict[str, float]:
+    report = {trial.protocol: {evaluate.OURS: evaluate.score(model, trial, trial.slate)} for trial in asked}
+    return evaluate.metrics(report)
+
+
+def _mean(measured: dict[str, float]) -> float:
+    """The geometric mean: a percent of either metric counts alike."""
+    return math.prod(measured.values()) ** (1 / len(measured)) if measured else 0.0
+
+
+def _report(settings: Any, search: Search[Any], began: float, tuned: float) -> Report:
+    """What every measurement says, called when the last fit is done."""
     return {
-        "metrics": family.metrics(ranked(terms, test), test),
-        "fit_seconds": round(fitted - tuned, 2),
+        "fit_seconds": round(time.perf_counter() - tuned, 2),
         "tune_seconds": round(tuned - began, 2),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "trials": len(search.scores),
         "validation": search.scores[settings],
         "settings": asdict(settings),
-        "weights": int(sum(term.rows.nnz for term in terms)),
-        "set": statistics(train, test),
     }
+
+
+def _is_export(directory: Path) -> bool:
+    return (directory / EXPORT_MARKER).is_file()
 
 
 def prepared(directory: Path) -> tuple[ModuleType, Lines, Questions]:
@@ -65,7 +120,7 @@ def prepared(directory: Path) -> tuple[ModuleType, Lines, Questions]:
     if sets.holds(directory, sets.SESSIONS):
         return sessions, *sets.read_sessions(directory)
     names = " nor ".join(" and ".join(pair) for pair in (sets.INTERACTIONS, sets.SESSIONS))
-    raise SetError(f"{directory} holds neither {names}, gzipped or not")
+    raise SetError(f"{directory} holds neither {names}, gzipped or not, nor is it a whole export")
 
 
 def statistics(train: Lines, test: Questions) -> dict[str, int]:
@@ -78,10 +133,10 @@ def statistics(train: Lines, test: Questions) -> dict[str, int]:
     }
 
 
-def table(report: dict[str, object]) -> Table:
-    measured: dict[str, float] = report["metrics"]  # type: ignore[assignment]
-    name, rows = published(report["set"])  # type: ignore[arg-type]
-    grid = Table(title=name or "a set that the literature tables here do not know")
+def table(report: Report) -> Table:
+    measured = report["metrics"]
+    name, rows = published(report["set"])
+    grid = Table(title=name or "A set of your own: no published figures are known here")
     for heading in ("model", *measured, "source"):
         grid.add_column(heading, justify="left" if heading in ("model", "source") else "right")
     for row in rows:
@@ -101,7 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("trials", total=sum(_trials(arguments.directory).values()))
+        bar = progress.add_task("trials", total=_trials(arguments.directory))
         report = benchmark(arguments.directory, lambda: progress.advance(bar))
     Console().print(table(report))
     if arguments.json:
@@ -109,5 +164,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _trials(directory: Path) -> dict[str, int]:
-    return interactions.TRIALS if sets.holds(directory, sets.INTERACTIONS) else sessions.TRIALS
+def _trials(directory: Path) -> int:
+    if _is_export(directory):
+        return EXPORT_TRIALS
+    family = interactions if sets.holds(directory, sets.INTERACTIONS) else sessions
+    return sum(family.TRIALS.values())

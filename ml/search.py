@@ -14,6 +14,7 @@ class Search(Generic[Settings]):
 
     score: Callable[[Settings], float]
     tell: Callable[[], None] = lambda: None  # called after each trial
+    margin: float = 0.0  # share by which a score must be better to move: where smaller gains are noise
     scores: dict[Settings, float] = field(default_factory=dict)
 
     def best(self, start: Settings, grids: Grids, trials: int) -> Settings:
@@ -36,7 +37,7 @@ class Search(Generic[Settings]):
             place, start = here + step, best
             while 0 <= place < len(grid) and len(self.scores) < budget:
                 trial = replace(best, **{name: grid[place]})  # type: ignore[type-var]
-                if self._tried(trial) <= self._tried(best):
+                if self._tried(trial) <= self._tried(best) * (1 + self.margin):
                     break
                 best, place = trial, place + step
             if best != start:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml import cooccurrence, interactions, sessions, sets
+from ml import cooccurrence, evaluate, interactions, sessions, sets
 from ml.__main__ import main
 from ml.benchmark import benchmark
 from ml.published import SETS, published
 from ml.questions import Questions, hr_and_mrr, recall_and_ndcg
 from ml.search import Search
 from ml.sets import Lines, SetError
+from ml.tests import samples
 
 USERS, GROUPS, SIZE = 60, 3, 12
 
@@ -74,6 +75,22 @@ def test_sessions_are_tuned_fitted_and_measured(tmp_path: Path) -> None:
     assert main(["benchmark", str(write_sessions(tmp_path / "set")), "--json", str(report)]) == 0
 
     assert json.loads(report.read_text())["metrics"] == {"hr@20": 1.0, "mrr@20": 1.0}
+
+
+def test_an_exported_catalogue_is_tuned_fitted_and_measured(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+
+    assert main(["benchmark", str(samples.write_export(tmp_path / "export")), "--json", str(report)]) == 0
+
+    found = json.loads(report.read_text())
+    assert set(found["metrics"]) == set(evaluate.METRICS)
+    assert found["metrics"]["completion_known:recall@20"] > 0.5
+    assert found["trials"] == 5
+
+
+def test_a_set_too_small_to_tune_on_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SetError, match="too small"):
+        benchmark(write(tmp_path / "set", {"train.txt": ["0 1"], "test.txt": ["0 2"]}))
 
 
 @pytest.mark.parametrize("writes", [write_interactions, write_sessions])
@@ -202,6 +219,8 @@ def test_a_search_climbs_to_the_top_and_keeps_its_budget() -> None:
         return -((point.x - 2) ** 2) - (point.y - 1) ** 2
 
     assert Search(height).best(Point(), grids, trials=20) == Point(2.0, 1.0)
+    level: Search[Point] = Search(lambda point: 1 + point.x / 1000, margin=0.005)
+    assert level.best(Point(), grids, trials=20) == Point()
     short = Search(height)
     short.best(Point(), grids, trials=3)
     assert len(short.scores) == 3
