@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,14 +27,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from scipy import sparse
 
-from ml import artefact, content, data, ridge
+from ml import artefact, data, ridge
 from ml.contract import EVENTS_PREFIX
-from ml.cooccurrence import Matrix, Neighbours, powers, similarity, strongest_per_row
+from ml.cooccurrence import Matrix, Neighbours, powers
 from ml.errors import MlError
-from ml.learn import LENDERS, NEIGHBOURS, POPULAR_DAYS, Hyperparameters, trend
+from ml.learn import NEIGHBOURS, POPULAR_DAYS, Fitted, Hyperparameters, assembled
 from ml.model import Model
-from ml.questions import stacked
-from ml.slates import BASKETS, HOUSEHOLDS, ITSELF, PAIRS, ROW_SETS, SIMILAR, SLATES, TASTE
+from ml.slates import TASTE
 from ml.train import new_version
 
 if TYPE_CHECKING:
@@ -45,20 +43,11 @@ Frame: TypeAlias = Any  # a pandas.DataFrame; pandas is needed here alone and br
 
 BLOCK = 256  # products solved together: their candidates overlap, so few columns travel twice
 MICROSECONDS_A_DAY = 86_400_000_000
-STAGES = 7
+STAGES = 6
 
 
 class DistributedError(MlError):
     """A fit on Spark that cannot start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What Spark gives back of one way of holding products together; its size is the catalogue's, not the events'."""
-
-    near: Neighbours
-    itself: NDArray[np.float64]
-    rows: Matrix
 
 
 @contextmanager
@@ -110,7 +99,6 @@ def learn(
     )
     events = _numbered(spark, events, number).cache()
     popularity = np.round(lately[order] / max(lately.max(), 1e-12), 6)
-    rising = sparse.diags(trend(popularity, sold[order]) ** settings.trend)
     done("events read")
 
     baskets = fit(events, "basket", settings, len(order), settings.basket_penalty, NEIGHBOURS)
@@ -118,28 +106,9 @@ def learn(
     households = fit(events, "shopper", settings, len(order), settings.household_penalty, settings.candidates)
     done("households fitted")
 
-    alike = content.resemblance(catalogue, NEIGHBOURS)
-    done("products compared")
-    sets: dict[str, Matrix] = {
-        HOUSEHOLDS: households.rows.dot(rising),
-        BASKETS: baskets.rows,
-        PAIRS: similarity(baskets.near, baskets.itself, settings.pair_history, settings.pair_candidate),
-    }
-    sets = {name: strongest_per_row(content.lend(rows, alike, LENDERS), NEIGHBOURS) for name, rows in sets.items()}
-    bought = similarity(households.near, households.itself, own=0.5, partner=0.5)
-    sets[SIMILAR] = content.substitutes(alike, bought, boost=2.0, count=NEIGHBOURS // 2)
-    sets[ITSELF] = sparse.identity(len(order), dtype=np.float32, format="csr")
+    model = assembled(catalogue, popularity, sold[order], households, baskets, settings, version)
     done("rows merged")
-    return Model(
-        version=version,
-        product_ids=catalogue.product_id,
-        names=catalogue.name,
-        category=catalogue.category,
-        popularity=popularity,
-        row_sets=ROW_SETS,
-        rows=stacked([sets[name] for name in ROW_SETS]),
-        slates=SLATES,
-    )
+    return model
 
 
 def fit(
@@ -150,7 +119,7 @@ def fit(
     itself = _diagonal(held, products)
     near = _strongest(held, itself, settings.damping, count).cache()
     rows = _ridge(held, near, settings.candidates, penalty, products)
-    fitted = Fitted(_neighbours(near, products, count), itself, rows)
+    fitted = Fitted(rows, _neighbours(near, products, count), itself)
     held.unpersist()
     near.unpersist()
     return fitted

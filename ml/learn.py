@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ml import content, ridge
-from ml.cooccurrence import Matrix, diagonal, holding, length_damped, similarity, strongest, strongest_per_row
+from ml.cooccurrence import (
+    Matrix,
+    Neighbours,
+    diagonal,
+    holding,
+    length_damped,
+    similarity,
+    strongest,
+    strongest_per_row,
+)
 from ml.data import Catalogue, Export, Interactions
 from ml.model import Model
 from ml.questions import stacked
@@ -32,6 +41,15 @@ class Hyperparameters:
     length_exponent: float = -0.5  # weight of a basket or household by its number of products
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What one way of holding products together gives; its size is the catalogue's, not the events'."""
+
+    rows: Matrix
+    near: Neighbours
+    itself: NDArray[np.float64]  # each product's co-occurrence with itself
+
+
 def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     """Fit everything on all of ``export``."""
     export, popularity = _by_popularity(export)
@@ -46,20 +64,44 @@ def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     households.data = np.sqrt(households.data)
     households = length_damped(households, settings.length_exponent)
 
-    sold = np.bincount(seen.product, liking, minlength=products).astype(np.float64)
-    rising = sparse.diags(trend(popularity, sold) ** settings.trend)
     by_household = strongest(households, settings.damping, settings.candidates)
     by_basket = strongest(baskets, settings.damping, NEIGHBOURS)
+    return assembled(
+        catalogue,
+        popularity,
+        np.bincount(seen.product, liking, minlength=products).astype(np.float64),
+        Fitted(ridge.fit(households, by_household, settings.household_penalty), by_household, diagonal(households)),
+        Fitted(
+            ridge.fit(baskets, by_basket.first(settings.candidates), settings.basket_penalty),
+            by_basket,
+            diagonal(baskets),
+        ),
+        settings,
+        version,
+    )
+
+
+def assembled(
+    catalogue: Catalogue,
+    popularity: NDArray[np.float64],
+    sold: NDArray[np.float64],
+    households: Fitted,
+    baskets: Fitted,
+    settings: Hyperparameters,
+    version: str,
+) -> Model:
+    """Every row-set of a model out of what was fitted, here or on Spark. Products are numbered by popularity."""
     alike = content.resemblance(catalogue, NEIGHBOURS)
+    rising = sparse.diags(trend(popularity, sold) ** settings.trend)
     sets: dict[str, Matrix] = {
-        HOUSEHOLDS: ridge.fit(households, by_household, settings.household_penalty).dot(rising),
-        BASKETS: ridge.fit(baskets, by_basket.first(settings.candidates), settings.basket_penalty),
-        PAIRS: similarity(by_basket, diagonal(baskets), settings.pair_history, settings.pair_candidate),
+        HOUSEHOLDS: households.rows.dot(rising),
+        BASKETS: baskets.rows,
+        PAIRS: similarity(baskets.near, baskets.itself, settings.pair_history, settings.pair_candidate),
     }
     sets = {name: strongest_per_row(content.lend(rows, alike, LENDERS), NEIGHBOURS) for name, rows in sets.items()}
-    bought = similarity(by_household, diagonal(households), own=0.5, partner=0.5)
+    bought = similarity(households.near, households.itself, own=0.5, partner=0.5)
     sets[SIMILAR] = content.substitutes(alike, bought, boost=2.0, count=NEIGHBOURS // 2)
-    sets[ITSELF] = sparse.identity(products, dtype=np.float32, format="csr")
+    sets[ITSELF] = sparse.identity(len(catalogue), dtype=np.float32, format="csr")
     return Model(
         version=version,
         product_ids=catalogue.product_id,
