@@ -6,14 +6,13 @@ remembers of that for when Redis is away.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from recommender import cache, keys, tasks
 from recommender.models import Event
 
-__all__ = ["Item", "Slate", "for_page", "warm"]
+__all__ = ["Item", "Slate", "for_page"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,14 +90,6 @@ def for_page(
             if not page[name].items:
                 page[name] = popular(name)
     return page if shopper_id is None else _without_taken(page, shopper_id)
-
-
-def warm(product_ids: Iterable[str]) -> None:
-    """Ask for the slates of these products and of what sells, behind whatever shoppers wait for."""
-    tasks.request_refresh([keys.popular()], later=True)
-    wanted = map(keys.product, product_ids)
-    while some := list(islice(wanted, 1000)):
-        tasks.request_refresh(some, later=True)
 
 
 def _read(wanted: Collection[str]) -> dict[str, cache.Body]:

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from redis.connection import AbstractConnection
 
-from recommender import cache, events, keys, privacy, recommendations, tasks
+from recommender import cache, events, keys, privacy, tasks
 from recommender.cache import Body
 from recommender.events import NewEvent
 from recommender.recommendations import for_page
@@ -265,10 +265,3 @@ class TestWhatIsShown:
         events.record(shopper_id, [NewEvent(product_id="p2", kind="view")])
         tasks.refresh()
         assert slate_id() != before
-
-
-@pytest.mark.django_db
-def test_warming_asks_for_every_product_and_what_sells(redis: Redis) -> None:
-    recommendations.warm(f"p{n}" for n in range(2_500))
-    assert redis.scard("aisle:later") == 2_501
-    assert redis.scard("aisle:pending") == 0
