@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from redis import Redis
 from redis.exceptions import ResponseError
 
+from recommender import cache as slate_cache
 from recommender import events, privacy, recommendations
 from recommender.recommendations import Item, Slate
 from storefront import menu, search
@@ -16,8 +18,15 @@ from storefront.models import Product
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered(redis_url: str) -> None:
-    """Of other tests: menus, vocabularies and rate limits outlive a rolled-back database."""
+def _nothing_remembered(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of other tests, recommender's too: menus, vocabularies, rate limits and slates outlive a rolled-back database.
+
+    What a process keeps of popular slates is shown when Redis has none: left there, it would fill these pages.
+    """
+    monkeypatch.setattr(slate_cache, "_away_until", 0.0)
+    recommendations._remembered.clear()
+    with Redis.from_url(redis_url) as redis:
+        redis.flushdb()
     menu.refresh()
     search.refresh()
     cache.clear()

@@ -2,29 +2,17 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from django.test import Client
-from redis import Redis
 
-from recommender import cache, keys, recommendations
+from recommender import cache, keys
 from storefront.models import Product
 
 pytestmark = pytest.mark.django_db
 IDS = [f"p{number:02}" for number in range(1, 31)]
-
-
-@pytest.fixture(autouse=True)
-def _empty_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(cache, "_away_until", 0.0)
-    recommendations._remembered.clear()
-    with Redis.from_url(redis_url) as redis:
-        redis.flushdb()
-        yield
-        redis.flushdb()
-    recommendations._remembered.clear()
 
 
 def put(key: str, because: str | None = None, **slates: Sequence[str]) -> None:
