@@ -4,7 +4,7 @@ DEMO = $(PYTHON) deploy/local/bootstrap.py demo
 DEV = $(PYTHON) deploy/local/bootstrap.py dev
 SETS = web model spark demo dev
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint loadtest screenshots lock clean
+.PHONY: help demo test lint loadtest bench screenshots lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -24,6 +24,9 @@ lint:  ## style, types, boundaries, and migrations that somebody forgot
 
 loadtest:  ## thirty seconds of shoppers against the running demo
 	@$(DEV) -m deploy.local env --run .venv/bin/python -m loadtests
+
+bench:  ## every figure of the serving and learning paths, in a quarter of an hour
+	@$(DEV) -m loadtests.bench
 
 screenshots:  ## the README's pictures, from the running demo
 	@$(DEV) -m deploy.local env --run .venv/bin/python -m deploy.local screenshots

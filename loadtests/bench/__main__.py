@@ -1,0 +1,125 @@
+"""Every figure of the paths, in one go and one file: `make bench`.
+
+    python -m loadtests.bench [web] [endpoint] [worker] [kernel] [--json FILE]
+
+Without names all parts are measured. The kernel's figures are those of `python -m ml bench`. Exits 1 if a figure that
+was measured misses what it must reach.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.bench.part import ROOT, BenchError
+from loadtests.bench.stack import Stack
+from loadtests.bench.targets import TARGETS
+
+PARTS = ("web", "endpoint", "worker", "kernel")
+RESULTS = ROOT / "loadtests" / "results" / "bench.json"
+LIBRARIES = ("django", "djangorestframework", "granian", "celery", "redis", "orjson", "boto3", "numpy", "numba")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help=f"what to measure: {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE", help="where to write (%(default)s)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}")
+    console = Console(highlight=False)
+    report: dict[str, Any] = {"machine": machine(), "commit": commit(), "versions": versions()}
+    figures: dict[str, float] = {}
+    started = time.monotonic()
+    try:
+        with console.status("starting") as status, Stack() as stack:
+            for part in arguments.parts or PARTS:
+                stack.say = lambda text, part=part: status.update(f"{part}: {text}")  # type: ignore[misc]
+                stack.say("measuring")
+                before = time.monotonic()
+                figures |= (
+                    kernel(stack) if part == "kernel" else import_module(f"loadtests.bench.{part}").measure(stack)
+                )
+                console.print(f"[green]✓[/] {part}, {time.monotonic() - before:.0f} s")
+    except BenchError as error:
+        console.print(f"[red]✗[/] {error}", markup=True)
+        return 1
+    report |= {"seconds": round(time.monotonic() - started), "figures": figures, "runs": stack.runs}
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    console.print(table(figures))
+    console.print(f"written to {arguments.json}")
+    return int(any(not TARGETS[key].met(value) for key, value in figures.items() if key in TARGETS))
+
+
+def kernel(stack: Stack) -> dict[str, float]:
+    """The model's own bench, on the core of the server under test."""
+    file = stack.folder / "kernel.json"
+    stack.python("kernel", "-m", "ml", "bench", "--json", str(file), under_test=True).finish()
+    figures: dict[str, float] = json.loads(file.read_text())["figures"]
+    return figures
+
+
+def machine() -> dict[str, Any]:
+    """What the figures hold for. A load average above 0.5 at the start says that the machine was not theirs alone."""
+    processor = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line.partition(":")[2].strip() for line in lines if "model name" in line), processor)
+    return {
+        "processor": processor,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "system": platform.platform(),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def commit() -> str:
+    """The checkout's commit, with "+" for changes not yet in it; "unknown" outside git."""
+    try:
+        head = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()  # noqa: S607
+        changed = subprocess.check_output(["git", "status", "--porcelain"], cwd=ROOT, text=True)  # noqa: S607
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed else "")
+
+
+def table(figures: dict[str, float]) -> Table:
+    made = Table("figure", title="Aisle, everything on loopback")
+    for column in ("measured", "must", "moonshot", ""):
+        made.add_column(column, justify="right")
+    for key, value in figures.items():
+        target = TARGETS.get(key)
+        if target is None:
+            made.add_row(key, number(value))
+            continue
+        sign = "≥" if target.more_is_better else "≤"
+        verdict = (
+            "[green]moonshot[/]" if target.flown(value) else "[green]met[/]" if target.met(value) else "[red]missed[/]"
+        )
+        made.add_row(key, number(value), f"{sign} {number(target.must)}", f"{sign} {number(target.moonshot)}", verdict)
+    return made
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
