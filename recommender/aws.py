@@ -8,7 +8,7 @@ boto3 is imported where it is used, so that a web process, which never comes her
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, suppress
@@ -23,6 +23,7 @@ import pybreaker
 from django.conf import settings
 
 from ml import contract
+from recommender import answers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -71,15 +72,15 @@ _breaker = pybreaker.CircuitBreaker(
 _lock = Lock()
 
 
-def recommend(queries: list[contract.Query], target_variant: str | None = None) -> contract.Response:
-    """Ask for many keys in one invocation, within DEADLINE. Raises an EndpointError.
+def recommend(queries: Mapping[str, bytes], target_variant: str | None = None) -> answers.Response:
+    """Ask in one invocation, within DEADLINE, with encoded queries by slate_id. Raises an EndpointError.
 
     One attempt: retries belong to the pending set, which collapses what is asked again and backs off.
     """
-    body = orjson.dumps(contract.Request(version=contract.VERSION, queries=queries))
+    body = orjson.dumps({"version": contract.VERSION, "queries": [*map(orjson.Fragment, queries.values())]})
     with _guarded():
         answer = _within_deadline(body, target_variant)
-        return _checked(answer, queries)
+        return _checked(answer, queries.keys())
 
 
 def backoff() -> int:
@@ -201,14 +202,16 @@ def _classified(error: Any) -> EndpointError:
     return EndpointDown(message)
 
 
-def _checked(answer: bytes, queries: list[contract.Query]) -> contract.Response:
+def _checked(answer: bytes, slate_ids: Set[str]) -> answers.Response:
+    if len(answer) > contract.MAX_BYTES:
+        raise EndpointRefused(f"the answer to {len(slate_ids)} queries is longer than the contract lets it be")
     try:
-        response = contract.parse_response(answer, orjson.loads)
+        response = answers.decoded(answer)
     except contract.ContractError as error:
         if error.field == "version":
             logger.error("The endpoint speaks another version of the contract: %s", error)
         raise EndpointNonsense(str(error)) from error
-    if {one["slate_id"] for one in response["answers"]} != {one["slate_id"] for one in queries}:
+    if {one.slate_id for one in response.answers} != slate_ids:
         raise EndpointNonsense("answers: not of the queries that were asked")
     return response
 

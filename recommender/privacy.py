@@ -98,7 +98,7 @@ def _recommended(shopper_id: int) -> dict[str, list[str]]:
     except cache.CacheDown as error:
         logger.warning("An export of somebody's data goes without recommendations, Redis is away: %s", error)
         return {}
-    return {name: [item[0] for item in items] for name, items in body.slates.items()} if body else {}
+    return {name: list(columns[0]) for name, columns in body.slates.items()} if body else {}
 
 
 def _withdraw(shopper_id: int, **changes: Any) -> None:

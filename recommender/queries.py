@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import orjson
+
 from ml import contract
 from recommender import experiments, keys
 from recommender.models import Event, History, generations
@@ -18,10 +20,11 @@ LONG, SHORT = 48, 24
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A key and its query; None where nothing is to be asked and an empty slate is the answer."""
+    """A key and its query, encoded; no query where nothing is to be asked and an empty slate is the answer."""
 
     key: str
-    query: contract.Query | None
+    slate_id: str = ""
+    query: bytes = b""
     event: int = 0
     generation: int = 0
     arm: str = ""
@@ -49,36 +52,41 @@ def build(wanted: Sequence[str], now: float) -> list[Wanted]:
             generation, _ = of_shopper.get(shopper_id, (0, False))
             built.append(_of_shopper(key, shopper_id, histories.get(shopper_id, History()), generation, now))
         else:
-            built.append(Wanted(key, _anonymous(family, content)))
+            built.append(Wanted(key, *_anonymous(family, content)))
     return built
 
 
 def _of_shopper(key: str, shopper_id: int, history: History, generation: int, now: float) -> Wanted:
     if not history.folded:
-        return Wanted(key, None, history.newest, generation)
+        return Wanted(key, event=history.newest, generation=generation)
     dismissed = [item.product_id for item in history.folded if item.kind == "dismiss"][: contract.MAX_EXCLUDE]
-    query = _query(
-        [
-            contract.HistoryItem(
-                product_id=item.product_id,
-                kind=cast(contract.Kind, item.kind),
-                age=min(max(now - item.latest, 0.0), contract.MAX_AGE),
-                count=min(item.repeats, contract.MAX_COUNT),
-            )
-            for item in history.folded[:MAX_HISTORY]
-        ],
-        contract.SlateQuery(name="for_you", limit=LONG, exclude=dismissed),
-        contract.SlateQuery(name="again", limit=LONG, exclude=dismissed),
+    return Wanted(
+        key,
+        *_query(
+            [
+                contract.HistoryItem(
+                    product_id=item.product_id,
+                    kind=cast(contract.Kind, item.kind),
+                    age=min(max(now - item.latest, 0.0), contract.MAX_AGE),
+                    count=min(item.repeats, contract.MAX_COUNT),
+                )
+                for item in history.folded[:MAX_HISTORY]
+            ],
+            contract.SlateQuery(name="for_you", limit=LONG, exclude=dismissed),
+            contract.SlateQuery(name="again", limit=LONG, exclude=dismissed),
+        ),
+        event=history.newest,
+        generation=generation,
+        arm=experiments.arm(shopper_id),
     )
-    return Wanted(key, query, history.newest, generation, experiments.arm(shopper_id))
 
 
-def _anonymous(family: keys.Family, content: str) -> contract.Query | None:
+def _anonymous(family: keys.Family, content: str) -> tuple[str, bytes]:
     if family == "popular":
         popular = contract.SlateQuery(name="popular", limit=LONG)
         if content:
             popular["category"] = content
-        return _query([], popular) if len(content) <= contract.MAX_TEXT else None
+        return _query([], popular) if len(content) <= contract.MAX_TEXT else ("", b"")
     if family == "cart":
         return _query(_just_now("cart", keys.in_cart(content)), contract.SlateQuery(name="complete", limit=SHORT))
     return _query(
@@ -93,5 +101,6 @@ def _just_now(kind: contract.Kind, product_ids: Sequence[str]) -> list[contract.
     return [contract.HistoryItem(product_id=one, kind=kind, age=0.0, count=1) for one in product_ids if one]
 
 
-def _query(history: list[contract.HistoryItem], *slates: contract.SlateQuery) -> contract.Query:
-    return contract.Query(slate_id=secrets.token_urlsafe(12), history=history, slates=list(slates))
+def _query(history: list[contract.HistoryItem], *slates: contract.SlateQuery) -> tuple[str, bytes]:
+    slate_id = secrets.token_urlsafe(12)
+    return slate_id, orjson.dumps(contract.Query(slate_id=slate_id, history=history, slates=list(slates)))

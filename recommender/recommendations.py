@@ -114,11 +114,11 @@ def _read(wanted: Collection[str]) -> dict[str, cache.Body]:
 
 def _slate(name: str, body: cache.Body | None, inside: str = "", source: str = "") -> Slate:
     """The slate of this name, found ``inside`` the body under its own name unless said otherwise."""
-    items = body.slates.get(inside or name) if body else None
-    if not body or not items:
+    columns = body.slates.get(inside or name) if body else None
+    if not body or not columns or not columns[0]:
         return Slate(name)
     tier = source or ("fresh" if body.fresh else "stale")
-    return Slate(name, tuple(Item(*item) for item in items), tier, body.slate_id, body.model_version, body.arm)
+    return Slate(name, tuple(map(Item, *columns)), tier, body.slate_id, body.model_version, body.arm)
 
 
 def _followed(first: Slate, second: Slate) -> Slate:

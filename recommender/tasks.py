@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from ml import contract
-from recommender import aws, cache, counters, keys, queries
+from recommender import aws, cache, counters, keys, pending, queries
 from recommender.models import Event, OwedPurge
 from recommender.queries import Wanted
 
@@ -49,7 +49,7 @@ def request_refresh(wanted: Collection[str], later: bool = False) -> None:
     if not wanted:
         return
     try:
-        wake = cache.add(wanted, later)
+        wake = pending.add(wanted, later)
     except cache.CacheDown as error:
         dropped = counters.count("refreshes_dropped", len(wanted))
         logger.warning("Refresh dropped, Redis is away (%s); %d so far in this process", error, dropped)
@@ -67,12 +67,12 @@ def wake_worker(countdown: int = 0) -> None:
     """Send a wake-up. Never raises: the keys stay pending, and the sweep sends another."""
     try:
         # `expires`: after an outage, one drain does the work of all the wake-ups that it missed.
-        refresh.apply_async(countdown=countdown, expires=countdown + cache.WAKE_SECONDS)
+        refresh.apply_async(countdown=countdown, expires=countdown + pending.WAKE_SECONDS)
     except Exception as error:  # the broker's client raises its own, its transport's and its socket's errors
         dropped = counters.count("wake_ups_dropped")
         logger.warning("Wake-up dropped, the broker is away (%s); %d so far in this process", error, dropped)
         with suppress(cache.CacheDown):
-            cache.drop_wake()
+            pending.drop_wake()
 
 
 @shared_task
@@ -82,7 +82,7 @@ def refresh() -> int:
     Retries are the pending set's: what cannot be served goes back there, and this task comes again later.
     """
     try:
-        taken = cache.take(BATCH)
+        taken = pending.take(BATCH)
     except cache.CacheDown as error:
         logger.warning("No drain, Redis is away: %s", error)
         return 0
@@ -93,7 +93,7 @@ def refresh() -> int:
     try:
         for position, batch in enumerate(batches):
             try:
-                kept += cache.put(_entries(batch), taken.deadline)
+                kept += sum(map(bool, cache.put(_entries(batch), taken.deadline)))
             except aws.EndpointError as error:
                 _back_off([one.key for later in batches[position:] for one in later], taken.deadline, error)
                 break
@@ -108,7 +108,7 @@ def _batches(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
         batch: list[Wanted] = []
         weight = 0
         for one in (each for each in wanted if each.arm == arm):
-            weighs = len(orjson.dumps(one.query)) + 1
+            weighs = len(one.query) + 1
             if batch and weight + weighs > MOST_BYTES:
                 yield batch
                 batch, weight = [], 0
@@ -118,16 +118,17 @@ def _batches(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
 
 
 def _entries(batch: Sequence[Wanted]) -> list[cache.Entry]:
-    asked = [one for one in batch if one.query is not None]
+    asked = [one for one in batch if one.query]
     bodies = _asked(asked) if asked else {}
-    return [cache.Entry(one.key, bodies.get(one.key, cache.Body()), one.event, one.generation) for one in batch]
+    return [cache.Entry(one.key, bodies.get(one.slate_id, cache.Body()), one.event, one.generation) for one in batch]
 
 
 def _asked(batch: Sequence[Wanted]) -> dict[str, cache.Body]:
-    """Bodies by key. A batch that is refused is halved until the query that breaks it stands alone: that one gets
-    an empty slate, for it would be refused for ever."""
+    """Bodies by slate_id. A batch that is refused is halved until the query that breaks it stands alone: that one
+    gets an empty slate, for it would be refused for ever."""
+    arm = batch[0].arm
     try:
-        response = aws.recommend([one.query for one in batch if one.query], batch[0].arm or None)
+        response = aws.recommend({one.slate_id: one.query for one in batch}, arm or None)
     except aws.EndpointRefused as error:
         if len(batch) > 1:
             middle = len(batch) // 2
@@ -135,34 +136,32 @@ def _asked(batch: Sequence[Wanted]) -> dict[str, cache.Body]:
         logger.error("The endpoint refuses the query of %s: %s", batch[0].key, error)
         counters.count("queries_refused")
         return {}
-    _notice_model(response["model_version"])
-    answers = {answer["slate_id"]: answer["slates"] for answer in response["answers"]}
+    _notice_model(response.model_version)
     return {
-        one.key: cache.Body(
-            one.query["slate_id"],
-            response["model_version"],
-            one.arm,
+        answer.slate_id: cache.Body(
+            answer.slate_id,
+            response.model_version,
+            arm,
             {
-                name: [(item["product_id"], item["score"], item.get("because")) for item in items]
-                for name, items in answers[one.query["slate_id"]].items()
+                name: ([i.product_id for i in items], [i.score for i in items], [i.because for i in items])
+                for name, items in answer.slates.items()
             },
         )
-        for one in batch
-        if one.query
+        for answer in response.answers
     }
 
 
 def _back_off(unserved: Sequence[str], deadline: int, error: aws.EndpointError) -> None:
     seconds = aws.backoff()
     logger.warning("%d keys wait for %d s, %s: %s", len(unserved), seconds, type(error).__name__, error)
-    cache.give_back(unserved, deadline)
+    pending.give_back(unserved, deadline)
     # Held longer than the wait, so that events in between do not wake drains that would fail as well.
-    cache.hold_wake(seconds + cache.WAKE_SECONDS)
+    pending.hold_wake(seconds + pending.WAKE_SECONDS)
     wake_worker(countdown=seconds)
 
 
 def _notice_model(model_version: str) -> None:
-    if cache.is_new_model(model_version):
+    if pending.is_new_model(model_version):
         logger.info("Model %s answers: its product slates are asked for", model_version)
         try:
             warm_products.apply_async()
@@ -200,13 +199,13 @@ def _catalogue() -> Iterable[contract.ProductRow]:
 def sweep() -> None:
     """Put right what crashes and outages left: keys of dead workers, withdrawals and refreshes that Redis missed."""
     try:
-        returned = cache.return_expired()
+        returned = pending.return_expired()
         if returned:
             logger.warning("%d keys return from workers that did not finish", returned)
         for owed in OwedPurge.objects.all():
             settle(owed.shopper_id, owed.generation)
         _catch_up(timezone.now() - _SETTLED)
-        if cache.wake_if_pending():
+        if pending.wake_if_pending():
             wake_worker()
     except cache.CacheDown as error:
         logger.warning("No sweep, Redis is away: %s", error)
@@ -220,14 +219,14 @@ def settle(shopper_id: int, generation: int) -> None:
 
 def _catch_up(until: datetime) -> None:
     """Make pending whose newest event is newer than their slate."""
-    last = cache.swept()
+    last = pending.swept()
     after = until - _LOST_MEMORY if last is None else datetime.fromtimestamp(last, UTC) - _OVERLAP
     newest = {keys.shopper(pk): event for pk, event in Event.objects.newest(after, until).items()}
     made_from = cache.made_from(list(newest))
     cache_misses = [key for key, event in newest.items() if made_from.get(key, -1) < event]
     if cache_misses:
-        cache.add(cache_misses)
-    cache.mark_swept(until.timestamp())
+        pending.add(cache_misses)
+    pending.mark_swept(until.timestamp())
 
 
 @shared_task

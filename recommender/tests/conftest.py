@@ -17,7 +17,7 @@ from pytest_django import DjangoDbBlocker
 from redis import Redis
 
 from ml.contract import ProductRow
-from recommender import aws, cache, counters, recommendations
+from recommender import aws, counters, recommendations, store
 from recommender.tests import fakes
 
 ROOT = Path(__file__).parent.parent.parent
@@ -49,7 +49,7 @@ def redis(redis_url: str) -> Iterator[Redis]:
 @pytest.fixture(autouse=True)
 def _forgetful_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process keeps in memory must not pass from test to test."""
-    monkeypatch.setattr(cache, "_away_until", 0.0)
+    monkeypatch.setattr(store, "_away_until", 0.0)
     recommendations._remembered.clear()
     counters._counts.clear()
     aws._breaker.close()
@@ -63,8 +63,8 @@ def redis_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def go_away() -> None:
         nobody = Redis.from_url("redis://127.0.0.1:9/0", socket_connect_timeout=0.2)
-        monkeypatch.setattr(cache, "_client", lambda: nobody)
-        monkeypatch.setattr(cache, "_script", lambda source: nobody.register_script(source))
+        monkeypatch.setattr(store, "client", lambda: nobody)
+        monkeypatch.setattr(store, "script", lambda source: nobody.register_script(source))
 
     return go_away
 
@@ -139,6 +139,11 @@ def start_worker(
     for worker in started:
         worker.kill()
         worker.wait()
+
+
+def waiting(redis: Redis) -> set[str]:
+    """The keys that are pending."""
+    return {str(key) for key in redis.zrange("{aisle}:pending", 0, -1)}
 
 
 def wait_for(true: Callable[[], object], seconds: float = 20) -> None:

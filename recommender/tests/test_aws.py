@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from ml import contract
-from recommender import aws, queries
+from recommender import answers, aws, queries
 from recommender.tests.conftest import ROOT, free_port, wait_for
 from recommender.tests.fakes import FakeEndpoint
 
 
-def ask(target_variant: str | None = None) -> contract.Response:
+def ask(target_variant: str | None = None) -> answers.Response:
     [wanted] = queries.build(["product:p1"], now=0.0)
-    assert wanted.query
-    return aws.recommend([wanted.query], target_variant)
+    return aws.recommend({wanted.slate_id: wanted.query}, target_variant)
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_a_body_that_trickles_ends_at_the_deadline_and_holds_no_thread(endpoint:
     wait_for(lambda: endpoint.trickling == 0, 10)
     assert time.monotonic() - began < 15  # it would have gone on for 20 s
     endpoint.fault = ""
-    assert ask()["answers"]
+    assert ask().answers
 
 
 @pytest.mark.django_db
@@ -84,14 +83,13 @@ def test_calls_overlap_and_share_one_client(endpoint: FakeEndpoint, monkeypatch:
     make = aws._made_runtime.__wrapped__
     monkeypatch.setattr(aws, "_made_runtime", _counting(make, made))
     [wanted] = queries.build(["product:p1"], now=0.0)
-    assert wanted.query
-    asked = [wanted.query]
+    asked = {wanted.slate_id: wanted.query}
     endpoint.gate.clear()
     with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(aws.recommend, asked) for _ in range(4)]
+        calls = [pool.submit(aws.recommend, asked) for _ in range(4)]
         wait_for(lambda: endpoint.at_once == 4, 10)
         endpoint.gate.set()
-        assert all(answer.result()["answers"] for answer in answers)
+        assert all(call.result().answers for call in calls)
     assert len(made) == 1
 
 
@@ -122,7 +120,7 @@ def test_after_five_failures_the_endpoint_is_left_alone_and_then_tried_again(
     assert aws.backoff() == 30
     endpoint.fault = ""
     time.sleep(0.4)
-    assert ask()["answers"]
+    assert ask().answers
     assert aws.backoff() == 1
 
 
@@ -149,8 +147,8 @@ def test_the_call_is_signed_names_its_variant_and_carries_a_random_id(endpoint: 
 @pytest.mark.parametrize("path", sorted((ROOT / "ml/tests/golden").glob("response*.json")), ids=lambda path: path.name)
 def test_golden_answers_are_understood(path: Path) -> None:
     answer = path.read_bytes()
-    asked = [contract.Query(slate_id=one["slate_id"], history=[], slates=[]) for one in json.loads(answer)["answers"]]
-    assert aws._checked(answer, asked)["model_version"]
+    asked = {one["slate_id"] for one in json.loads(answer)["answers"]}
+    assert aws._checked(answer, asked).model_version
 
 
 def test_there_is_a_golden_answer_of_this_version() -> None:

@@ -14,10 +14,10 @@ from django.db import transaction
 from django.utils import timezone
 from redis import Redis
 
-from recommender import cache, counters, events, keys, privacy, recommendations, tasks
+from recommender import cache, counters, events, keys, pending, privacy, recommendations, tasks
 from recommender.events import NewEvent
 from recommender.models import Event
-from recommender.tests.conftest import wait_for
+from recommender.tests.conftest import wait_for, waiting
 from recommender.tests.fakes import FakeEndpoint
 
 Start = Callable[[str], "subprocess.Popen[bytes]"]
@@ -31,18 +31,14 @@ def wake_ups(redis: Redis) -> int:
     return sum('"task": "recommender.tasks.refresh"' in message for message in redis.lrange("refresh", 0, -1))
 
 
-def pending(redis: Redis) -> set[str]:
-    return {str(key) for key in redis.smembers("aisle:pending")}
-
-
 @pytest.mark.django_db(transaction=True)
 class TestWaking:
     def test_an_event_makes_its_shopper_pending_once_it_is_committed(self, redis: Redis) -> None:
         [shopper_id] = privacy.join()
         with transaction.atomic():
             events.record(shopper_id, [view("p1")])
-            assert pending(redis) == set()
-        assert pending(redis) == {f"shopper:{shopper_id}"}
+            assert waiting(redis) == set()
+        assert waiting(redis) == {f"shopper:{shopper_id}"}
         assert wake_ups(redis) == 1
 
     def test_an_event_that_is_rolled_back_wakes_nobody(self, redis: Redis) -> None:
@@ -50,7 +46,7 @@ class TestWaking:
         with transaction.atomic():
             events.record(shopper_id, [view("p1")])
             transaction.set_rollback(True)
-        assert pending(redis) == set()
+        assert waiting(redis) == set()
         assert wake_ups(redis) == 0
 
     def test_repeated_events_collapse_into_one_refresh_and_one_wake_up(
@@ -75,27 +71,27 @@ class TestWaking:
         [shopper_id] = privacy.join()
         shown = [NewEvent(product_id="p1", kind=kind, slate_id="s", position=0) for kind in ("impression", "click")]
         assert events.record(shopper_id, shown) == 2
-        assert pending(redis) == set()
+        assert waiting(redis) == set()
 
     def test_the_wake_up_flag_falls_when_keys_are_taken_so_that_drains_overlap(self, redis: Redis) -> None:
-        cache.add(["product:p1"])
-        assert cache.add(["product:p2"]) is False
-        cache.take(10)
-        assert cache.add(["product:p3"]) is True
+        pending.add(["product:p1"])
+        assert pending.add(["product:p2"]) is False
+        pending.take(10)
+        assert pending.add(["product:p3"]) is True
 
     def test_a_drain_that_leaves_keys_wakes_the_next_before_it_asks(
         self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(tasks, "BATCH", 3)
-        cache.add([f"product:p{n}" for n in range(5)])
+        pending.add([f"product:p{n}" for n in range(5)])
         assert tasks.refresh() == 3
         assert wake_ups(redis) == 1
-        assert len(pending(redis)) == 2
+        assert len(waiting(redis)) == 2
 
     def test_what_shoppers_wait_for_is_taken_before_bulk_work(self, redis: Redis) -> None:
         tasks.request_refresh([f"product:p{n}" for n in range(100)], later=True)
         tasks.request_refresh(["shopper:1", "shopper:2"])
-        assert {"shopper:1", "shopper:2"} < set(cache.take(10).keys)
+        assert {"shopper:1", "shopper:2"} < set(pending.take(10).keys)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -110,30 +106,30 @@ class TestNothingIsLost:
         wait_for(lambda: endpoint.requests)
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-        assert pending(redis) == set()
-        assert redis.zcard("aisle:in-flight") == 1
+        assert waiting(redis) == set()
+        assert redis.zcard("{aisle}:in-flight") == 1
 
         endpoint.gate.set()
-        redis.zadd("aisle:in-flight", {keys.shopper(shopper_id): 1})  # half a minute later
+        redis.zadd("{aisle}:in-flight", {keys.shopper(shopper_id): 1})  # half a minute later
         tasks.sweep()
         assert tasks.refresh() == 1
         assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].source == "fresh"
 
     def test_the_sweep_leaves_keys_alone_whose_deadline_lies_ahead(self, redis: Redis) -> None:
-        cache.add(["product:p1"])
-        cache.take(1)
+        pending.add(["product:p1"])
+        pending.take(1)
         tasks.sweep()
-        assert pending(redis) == set()
+        assert waiting(redis) == set()
 
     def test_a_slow_drain_does_not_finish_what_another_has_taken_again(self, redis: Redis) -> None:
-        cache.add(["product:p1"])
-        first = cache.take(1)
-        redis.zadd("aisle:in-flight", {"product:p1": 1})
-        cache.return_expired()
+        pending.add(["product:p1"])
+        first = pending.take(1)
+        redis.zadd("{aisle}:in-flight", {"product:p1": 1})
+        pending.return_expired()
         time.sleep(0.002)  # deadlines tell drains apart, and are in milliseconds
-        second = cache.take(1)
+        second = pending.take(1)
         cache.put([cache.Entry("product:p1", cache.Body())], first.deadline)
-        assert redis.zscore("aisle:in-flight", "product:p1") == second.deadline
+        assert redis.zscore("{aisle}:in-flight", "product:p1") == second.deadline
 
     @pytest.mark.parametrize("slates_survive", [True, False])
     def test_a_lost_redis_loses_no_refresh(self, redis: Redis, endpoint: FakeEndpoint, slates_survive: bool) -> None:
@@ -143,11 +139,11 @@ class TestNothingIsLost:
         events.record(shopper_id, [view("p2")])
         Event.objects.update(time=timezone.now() - timedelta(seconds=20))
         if slates_survive:
-            redis.delete("aisle:pending", "aisle:wake")
+            redis.delete("{aisle}:pending", "{aisle}:wake")
         else:
             redis.flushdb()
         tasks.sweep()
-        assert pending(redis) == {f"shopper:{shopper_id}"}
+        assert waiting(redis) == {f"shopper:{shopper_id}"}
         tasks.refresh()
         assert {item["product_id"] for item in endpoint.queries[-1]["history"]} == {"p1", "p2"}
 
@@ -157,29 +153,29 @@ class TestNothingIsLost:
         Event.objects.update(time=timezone.now() - timedelta(seconds=20))
         tasks.refresh()
         tasks.sweep()
-        assert pending(redis) == set()
+        assert waiting(redis) == set()
 
     def test_the_sweep_goes_on_from_where_the_last_one_ended(self, redis: Redis, endpoint: FakeEndpoint) -> None:
         """Redis was out of reach for hours, and kept its memory: everything since is compared."""
         [shopper_id] = privacy.join()
-        cache.mark_swept(time.time() - 7200)
+        pending.mark_swept(time.time() - 7200)
         with patch.object(tasks, "request_refresh"):  # what is asked while Redis is out of reach is dropped
             events.record(shopper_id, [view("p1")])
         Event.objects.update(time=timezone.now() - timedelta(hours=1, minutes=50))
         tasks.sweep()
-        assert pending(redis) == {f"shopper:{shopper_id}"}
+        assert waiting(redis) == {f"shopper:{shopper_id}"}
 
     def test_the_next_page_wakes_a_worker_for_its_key_whose_wake_up_was_lost(self, redis: Redis) -> None:
         recommendations.for_page(product_id="p1", names=["together"])
         recommendations.for_page(product_id="p1", names=["together"])
         assert wake_ups(redis) == 1
-        redis.delete("aisle:wake")  # as when it expired before any worker had started
+        redis.delete("{aisle}:wake")  # as when it expired before any worker had started
         recommendations.for_page(product_id="p1", names=["together"])
         assert wake_ups(redis) == 2
 
     def test_the_sweep_wakes_a_worker_for_keys_whose_wake_up_was_lost(self, redis: Redis) -> None:
-        cache.add(["product:p1"])  # nobody was told
-        redis.delete("aisle:wake")
+        pending.add(["product:p1"])  # nobody was told
+        redis.delete("{aisle}:wake")
         tasks.sweep()
         assert wake_ups(redis) == 1
         tasks.sweep()
@@ -205,19 +201,19 @@ class TestNothingIsLost:
                 assert events.record(shopper_id, [view("p1")]) == 1
                 assert time.monotonic() - began < 5  # kombu's own way would be to try for ever
         assert counters.counts() == {"wake_ups_dropped": 1}
-        assert pending(redis) == {f"shopper:{shopper_id}"}
-        assert redis.get("aisle:wake") is None
+        assert waiting(redis) == {f"shopper:{shopper_id}"}
+        assert redis.get("{aisle}:wake") is None
 
 
 @pytest.mark.django_db(transaction=True)
 class TestOnlyTheNewestIsKept:
     def test_a_slate_is_written_only_if_its_event_is_newer(self, redis: Redis) -> None:
-        def put(event: int, name: str) -> int:
+        def put(event: int, name: str) -> list[int]:
             return cache.put([cache.Entry("shopper:1", cache.Body(slate_id=name), event=event)], 0)
 
-        assert put(5, "five") == 1
-        assert put(4, "four") == 0
-        assert put(5, "five again") == 1
+        assert put(5, "five") == [2]
+        assert put(4, "four") == [0]
+        assert put(5, "five again") == [1]
         body = cache.peek("shopper:1")
         assert body
         assert body.slate_id == "five again"
@@ -237,7 +233,7 @@ class TestOnlyTheNewestIsKept:
         [shopper_id] = privacy.join()
         events.undo_dismiss(shopper_id, "p1")
         assert Event.objects.count() == 0
-        assert pending(redis) == set()
+        assert waiting(redis) == set()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -246,12 +242,12 @@ class TestBackingOff:
         self, redis: Redis, endpoint: FakeEndpoint
     ) -> None:
         endpoint.fault = "500"
-        cache.add(["product:p1"])
+        pending.add(["product:p1"])
         assert tasks.refresh() == 0
-        assert pending(redis) == {"product:p1"}
-        assert redis.zcard("aisle:in-flight") == 0
+        assert waiting(redis) == {"product:p1"}
+        assert redis.zcard("{aisle}:in-flight") == 0
         assert wake_ups(redis) == 1  # with a countdown
-        assert cache.add(["product:p2"]) is False  # no drain is woken meanwhile
+        assert pending.add(["product:p2"]) is False  # no drain is woken meanwhile
 
     def test_old_slates_stay_while_the_endpoint_fails(self, redis: Redis, endpoint: FakeEndpoint) -> None:
         [shopper_id] = privacy.join()
@@ -267,9 +263,9 @@ class TestBackingOff:
     ) -> None:
         endpoint.refuses = "p13"
         wanted = [f"product:p{n}" for n in range(10, 20)]
-        cache.add(wanted)
+        pending.add(wanted)
         assert tasks.refresh() == 10
-        assert pending(redis) == set()
+        assert waiting(redis) == set()
         assert [key for key in wanted if not cache.read([key]).bodies[key].slates] == ["product:p13"]
         assert counters.counts()["queries_refused"] == 1
 
@@ -277,7 +273,7 @@ class TestBackingOff:
         self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(tasks, "MOST_BYTES", 1_000)
-        cache.add([f"product:p{n}" for n in range(20)])
+        pending.add([f"product:p{n}" for n in range(20)])
         assert tasks.refresh() == 20
         assert len(endpoint.requests) > 4
 

@@ -3,7 +3,7 @@
 import pytest
 from redis import Redis
 
-from recommender import cache, tasks
+from recommender import pending, tasks
 from recommender.tests.fakes import FakeEndpoint
 
 pytestmark = pytest.mark.django_db
@@ -16,19 +16,19 @@ def warmings(redis: Redis) -> int:
 def test_a_change_of_model_asks_for_every_products_slates_once(redis: Redis, endpoint: FakeEndpoint) -> None:
     for version in ("m1", "m1", "m2", "m1", "m2"):  # a canary: two models answer in turn
         endpoint.model_version = version
-        cache.add(["product:p1"])
+        pending.add(["product:p1"])
         tasks.refresh()
     assert warmings(redis) == 1
-    redis.delete("aisle:warming")  # ten minutes later
-    cache.add(["product:p1"])
+    redis.delete("{aisle}:warming")  # ten minutes later
+    pending.add(["product:p1"])
     tasks.refresh()
     assert warmings(redis) == 2
 
 
 def test_warming_asks_for_the_whole_catalogue_behind_what_shoppers_wait_for(redis: Redis) -> None:
     assert tasks.warm_products() == 30
-    assert redis.scard("aisle:later") == 30
-    assert redis.scard("aisle:pending") == 0
+    assert redis.zcard("{aisle}:later") == 30
+    assert redis.zcard("{aisle}:pending") == 0
 
 
 def test_what_sells_is_asked_for_overall_and_in_each_category(redis: Redis, endpoint: FakeEndpoint) -> None:

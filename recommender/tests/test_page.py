@@ -10,23 +10,27 @@ import pytest
 from redis import Redis
 from redis.connection import AbstractConnection
 
-from recommender import cache, events, keys, privacy, tasks
+from recommender import cache, events, keys, pending, privacy, store, tasks
 from recommender.cache import Body
 from recommender.events import NewEvent
 from recommender.recommendations import for_page
-from recommender.tests.conftest import ROOT
+from recommender.tests.conftest import ROOT, waiting
 from recommender.tests.fakes import MODEL_VERSION, FakeEndpoint
 
 ALL = ["for_you", "again", "together", "similar", "complete", "popular"]
 
 
 def put(key: str, slate_id: str = "s", **slates: list[tuple[str, float, str | None]]) -> None:
-    cache.put([cache.Entry(key, Body(slate_id, "m1", "", slates))], deadline=0)
+    columns = {
+        name: ([one[0] for one in items], [one[1] for one in items], [one[2] for one in items])
+        for name, items in slates.items()
+    }
+    cache.put([cache.Entry(key, Body(slate_id, "m1", "", columns))], deadline=0)
 
 
 def age(redis: Redis, key: str) -> None:
     """Let a slate be stale."""
-    redis.hset(f"aisle:slate:{key}", "until", 1)
+    redis.setrange(f"{{aisle}}:slate:{key}", 0, "\0" * 8)
 
 
 @contextmanager
@@ -90,18 +94,18 @@ class TestOneRoundTrip:
 
     def test_a_page_that_finds_nothing_asks_for_it_in_the_same_round_trip(self, redis: Redis) -> None:
         for_page(names=["popular"])
-        cache.take(1)
-        cache.add(["product:other"])  # a wake-up waits, so none is sent
+        pending.take(1)
+        pending.add(["product:other"])  # a wake-up waits, so none is sent
         with round_trips() as sent:
             for_page(viewed=["p1"], cart=["p2"], category="C1", names=ALL)
         assert len(sent) == 1
-        assert redis.smembers("aisle:pending") == {"product:other", "product:p1", "cart:p2", "popular:C1"}
+        assert waiting(redis) == {"product:other", "product:p1", "cart:p2", "popular:C1"}
 
     def test_reading_twice_asks_once_and_not_while_the_answer_is_under_way(self, redis: Redis) -> None:
         for_page(product_id="p1", names=["together"])
-        assert cache.take(10).keys == ("product:p1",)
+        assert pending.take(10).keys == ("product:p1",)
         for_page(product_id="p1", names=["together"])
-        assert redis.scard("aisle:pending") == 0
+        assert redis.zcard("{aisle}:pending") == 0
 
 
 @pytest.mark.django_db
@@ -114,21 +118,21 @@ class TestThereIsAlwaysSomethingToShow:
         self.fill()
         age(redis, "shopper:1")
         assert self.shown(1) == ("stale", ["own"])
-        assert redis.smembers("aisle:pending") == {"shopper:1"}
+        assert waiting(redis) == {"shopper:1"}
 
     def test_without_own_slate_what_goes_with_the_last_looks(self, redis: Redis) -> None:
         self.fill()
         assert self.shown(2) == ("viewed", ["beside"])
-        assert "shopper:2" in redis.smembers("aisle:pending")
+        assert "shopper:2" in waiting(redis)
 
     def test_without_looks_what_sells_in_the_category_and_then_overall(self, redis: Redis) -> None:
         self.fill()
-        redis.delete("aisle:slate:product:p1")
+        redis.delete("{aisle}:slate:product:p1")
         assert self.shown(2) == ("category", ["in C1", "overall"])
 
     def test_without_category_what_sells(self, redis: Redis) -> None:
         self.fill()
-        redis.delete("aisle:slate:product:p1", "aisle:slate:popular:C1")
+        redis.delete("{aisle}:slate:product:p1", "{aisle}:slate:popular:C1")
         assert self.shown(2) == ("popular", ["overall"])
 
     def test_without_redis_what_this_process_remembers(self, redis: Redis, redis_away: Callable[[], None]) -> None:
@@ -147,7 +151,7 @@ class TestThereIsAlwaysSomethingToShow:
         self.fill()
         cache.put([cache.Entry("shopper:2", Body())], 0)
         assert self.shown(2) == ("viewed", ["beside"])
-        assert redis.smembers("aisle:pending") == set()
+        assert waiting(redis) == set()
 
     def test_a_redis_that_is_away_is_asked_once_a_second_and_not_by_every_page(
         self, redis: Redis, monkeypatch: pytest.MonkeyPatch
@@ -159,7 +163,7 @@ class TestThereIsAlwaysSomethingToShow:
             asked += 1
             return Redis.from_url("redis://127.0.0.1:9/0")
 
-        monkeypatch.setattr(cache, "_client", nobody)
+        monkeypatch.setattr(store, "client", nobody)
         for _ in range(5):
             with pytest.raises(cache.CacheDown):
                 cache.peek("popular:")
@@ -197,7 +201,7 @@ class TestVisitorsWithoutHistory:
 
     def test_only_the_last_three_looks_count(self, redis: Redis) -> None:
         for_page(viewed=["p1", "p2", "p3", "p4"], names=["for_you"])
-        assert redis.smembers("aisle:pending") == {"product:p1", "product:p2", "product:p3", "popular:"}
+        assert waiting(redis) == {"product:p1", "product:p2", "product:p3", "popular:"}
 
     def test_they_are_served_by_the_real_model(self, redis: Redis, model_server: str, monkeypatch: Any) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", model_server)

@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 from redis import Redis
 
-from recommender import aws, cache, events, keys, privacy, recommendations, tasks
+from recommender import aws, cache, events, keys, privacy, recommendations, store, tasks
 from recommender.events import NewEvent
 from recommender.models import Event, OwedPurge, Shopper
+from recommender.tests.conftest import waiting
 from recommender.tests.fakes import FakeEndpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,7 +34,7 @@ class TestWithdrawing:
         events.record(shopper_id, [view("p2")])
         withdraw(shopper_id)
         assert cache.peek(keys.shopper(shopper_id)) is None
-        assert redis.scard("aisle:pending") == 0
+        assert redis.zcard("{aisle}:pending") == 0
         assert not OwedPurge.objects.exists()
 
     def test_it_wins_over_a_drain_that_is_under_way(
@@ -58,12 +59,12 @@ class TestWithdrawing:
         [shopper_id] = privacy.join()
         with_slate(shopper_id)
         with pytest.MonkeyPatch.context() as away:
-            away.setattr(cache, "_away_until", float("inf"))
+            away.setattr(store, "_away_until", float("inf"))
             withdraw(shopper_id)
         assert OwedPurge.objects.count() == 1
-        assert redis.exists(f"aisle:slate:{keys.shopper(shopper_id)}")
+        assert redis.exists(f"{{aisle}}:slate:{keys.shopper(shopper_id)}")
         tasks.sweep()
-        assert not redis.exists(f"aisle:slate:{keys.shopper(shopper_id)}")
+        assert not redis.exists(f"{{aisle}}:slate:{keys.shopper(shopper_id)}")
         assert not OwedPurge.objects.exists()
 
     def test_an_unknown_shopper_may_withdraw(self, redis: Redis, withdraw: Callable[[int], None]) -> None:
@@ -127,8 +128,8 @@ class TestMerging:
         privacy.merge(visitor, shopper)
         assert sorted(Event.objects.values_list("shopper_id", "product_id")) == [(shopper, "p1"), (shopper, "p2")]
         assert not Shopper.objects.filter(pk=visitor).exists()
-        assert not redis.exists(f"aisle:slate:{keys.shopper(visitor)}")
-        assert redis.smembers("aisle:pending") == {keys.shopper(shopper)}
+        assert not redis.exists(f"{{aisle}}:slate:{keys.shopper(visitor)}")
+        assert waiting(redis) == {keys.shopper(shopper)}
         assert tasks.refresh() == 1
         assert {item["product_id"] for item in endpoint.queries[-1]["history"]} == {"p1", "p2"}
 

@@ -10,8 +10,7 @@ from django.test import Client
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from recommender import cache as slate_cache
-from recommender import events, privacy, recommendations
+from recommender import events, privacy, recommendations, store
 from recommender.recommendations import Item, Slate
 from storefront import menu, search
 from storefront.models import Product
@@ -23,7 +22,7 @@ def _nothing_remembered(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None
 
     What a process keeps of popular slates is shown when Redis has none: left there, it would fill these pages.
     """
-    monkeypatch.setattr(slate_cache, "_away_until", 0.0)
+    monkeypatch.setattr(store, "_away_until", 0.0)
     recommendations._remembered.clear()
     with Redis.from_url(redis_url) as redis:
         redis.flushdb()

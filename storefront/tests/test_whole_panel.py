@@ -17,9 +17,9 @@ IDS = [f"p{number:02}" for number in range(1, 31)]
 
 def put(key: str, because: str | None = None, **slates: Sequence[str]) -> None:
     """As a drain does when the endpoint has answered."""
-    items = {name: [(product_id, 1.0, because) for product_id in ids] for name, ids in slates.items()}
+    items = {name: (ids, [1.0] * len(ids), [because] * len(ids)) for name, ids in slates.items()}
     entry = cache.Entry(key, cache.Body(f"slate of {key}", "model-1", "", items), event=1)
-    assert cache.put([entry], deadline=0) == 1
+    assert cache.put([entry], deadline=0) == [2]
 
 
 def panel(client: Client, address: str = "/") -> tuple[str, list[str]]:
@@ -83,7 +83,7 @@ def test_the_poll_notices_the_slate_that_a_view_brought(client: Client, shelf: l
     poll = re.findall(r'class="poll" hx-get="([^"]+)"', text)[0].replace("&amp;", "&")
     assert "HX-Retarget" not in client.get(poll).headers
     entry = cache.Entry(
-        keys.shopper(shopper), cache.Body("newer", "model-1", "", {"for_you": [("p20", 1.0, "p30")]}), 2
+        keys.shopper(shopper), cache.Body("newer", "model-1", "", {"for_you": (["p20"], [1.0], ["p30"])}), 2
     )
     cache.put([entry], deadline=0)
     swapped = client.get(poll)
