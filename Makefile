@@ -22,8 +22,8 @@ lint:  ## style, types, boundaries, and migrations that somebody forgot
 	.venv/bin/mypy storefront recommender ml loadtests deploy && .venv/bin/lint-imports
 	.venv/bin/python manage.py makemigrations --check --dry-run
 
-loadtest:  ## thirty seconds of shoppers against the running demo
-	@$(DEV) -m deploy.local env --run .venv/bin/python -m loadtests
+loadtest:  ## the average hour against the running demo, judged by loadtests/slo.toml
+	@$(DEV) -m deploy.local env --run .venv/bin/python -m loadtests run average
 
 bench:  ## every figure of the serving and learning paths, in a quarter of an hour
 	@$(DEV) -m loadtests.bench

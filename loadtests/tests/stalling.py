@@ -1,0 +1,39 @@
+"""A program: loads a toy server at a constant rate, open loop and closed loop, and prints both histograms as JSON.
+
+A program of its own, because Locust replaces sockets in the whole process. ``python -m …stalling URL RATE SECONDS``
+"""
+
+from locust.contrib.fasthttp import FastHttpSession  # isort: skip
+from locust.event import Events  # isort: skip
+
+import json
+import sys
+import time
+
+from geventhttpclient.client import HTTPClientPool
+
+from loadtests import arrivals
+from loadtests.browser import Browser
+from loadtests.recording import Recording
+
+url, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+
+
+def session(recording: Recording) -> Browser:
+    events = Events()  # type: ignore[no-untyped-call]
+    events.request.add_listener(recording.fire)  # type: ignore[no-untyped-call]
+    return Browser(FastHttpSession(url, events.request, user=None, client_pool=HTTPClientPool(concurrency=1_000)), url)
+
+
+opened = Recording(time.time(), seconds)
+browser = session(opened)
+arrivals.play(arrivals.constant(rate, seconds), lambda due: browser.page("/open", "home", due=due), opened.late.record)
+
+closed = Recording(time.time(), seconds)
+browser, number = session(closed), 0
+while (left := closed.begins + seconds - time.time()) > 0:
+    browser.page("/closed", "home")
+    number += 1
+    time.sleep(max(0.0, closed.begins + number / rate - time.time()))
+
+print(json.dumps({"open": opened.shown(), "closed": closed.shown()}))
