@@ -71,6 +71,9 @@ class Task(NamedTuple):
     limit: int
 
 
+_FIELDS = len(Task._fields)
+
+
 class Lists(NamedTuple):
     """(tasks, longest limit) arrays; ``length`` says how much of each row counts. No cause is -1."""
 
@@ -109,14 +112,20 @@ class Kernel:
         by: Callable[..., None] | None = None,
     ) -> Lists:
         """``tasks`` is Task after Task in one flat list, which converts fastest."""
-        task = np.fromiter(tasks, np.int64, len(tasks)).reshape(-1, len(Task._fields))
+        task = np.fromiter(tasks, np.int64, len(tasks)).reshape(-1, _FIELDS)
         values = [*events.product, *events.kind, *events.age, *events.times]
-        event = np.fromiter(values, np.float64, len(values)).reshape(len(events), -1)
-        return self.rank(event, task, np.fromiter(excluded, np.int32, len(excluded)), by)
+        event = np.fromiter(values, np.float64, len(values)).reshape(4, -1)
+        longest = max(tasks[_FIELDS - 1 :: _FIELDS], default=1)
+        return self._ranked(event, task, np.fromiter(excluded, np.int32, len(excluded)), longest, by)
 
-    def rank(self, event: Numbers, task: Places, excluded: Codes, by: Callable[..., None] | None = None) -> Lists:
+    def rank(self, event: Numbers, task: Places, excluded: Codes) -> Lists:
         """The same of arrays: ``event`` is (fields of Events, events), ``task`` (tasks, fields of Task)."""
-        shape = len(task), int(task[:, -1].max(initial=1))
+        return self._ranked(event, task, excluded, int(task[:, -1].max(initial=1)))
+
+    def _ranked(
+        self, event: Numbers, task: Places, excluded: Codes, longest: int, by: Callable[..., None] | None = None
+    ) -> Lists:
+        shape = len(task), longest
         codes, scores, causes = np.empty(shape, dtype=np.int32), np.empty(shape), np.empty(shape, dtype=np.int32)
         lists = Lists(codes, scores, causes, np.empty(len(task), dtype=np.int64))
         (by or top)(*self._fixed, self.scratch, event, task, excluded, *lists)

@@ -6,6 +6,7 @@ It is stateless: a query brings its history, so known, new and anonymous shopper
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +42,11 @@ class Model:
         excluded: list[int] = []
         code_of = self._codes.get
         for query in queries:
-            first = len(events.product)
-            for item in query["history"]:
-                events.product.append(code_of(item["product_id"], -1))
-                events.kind.append(_KIND_CODE[item["kind"]])
-                events.age.append(item["age"])
-                events.times.append(item["count"])
+            history, first = query["history"], len(events.product)
+            events.product.extend([code_of(item["product_id"], -1) for item in history])
+            events.kind.extend([_KIND_CODE[item["kind"]] for item in history])
+            events.age.extend([item["age"] for item in history])
+            events.times.extend([item["count"] for item in history])
             last = len(events.product)
             for slate in query["slates"]:
                 before = len(excluded)
@@ -62,25 +62,22 @@ class Model:
         self._kernel.compile()
 
     def _answers(self, queries: Sequence[Query], lists: Lists) -> list[Answer]:
+        ids, lists_of = self._named, zip(*(part.tolist() for part in lists), strict=True)
         answers = []
-        lengths, task = lists.length.tolist(), 0
         for query in queries:
             slates: dict[str, list[Recommendation]] = {}
             for slate in query["slates"]:
-                name, length = slate["name"], lengths[task]
-                products = lists.product[task, :length]
-                scores = lists.score[task, :length] if self.slates[name].terms else self.popularity[products]
-                slates[name] = self._named(products, scores, lists.because[task, :length])
-                task += 1
+                products, scores, causes, length = next(lists_of)
+                if length < len(products):
+                    products, scores, causes = products[:length], scores[:length], causes[:length]
+                if not self.slates[slate["name"]].terms:
+                    scores = self.popularity[products].tolist()
+                slates[slate["name"]] = [
+                    {"product_id": ids[product], "score": score, "because": ids[cause]}
+                    for product, score, cause in zip(products, scores, causes)  # noqa: B905  arrays of one shape
+                ]
             answers.append(Answer(slate_id=query["slate_id"], slates=slates))
         return answers
-
-    def _named(self, products: Codes, scores: NDArray[np.float64], because: Codes) -> list[Recommendation]:
-        ids = self.product_ids
-        return [
-            {"product_id": ids[product], "score": score, "because": ids[cause] if cause >= 0 else None}
-            for product, score, cause in zip(products.tolist(), scores.tolist(), because.tolist(), strict=True)
-        ]
 
     def _fillers(self, slate: SlateQuery) -> tuple[int, int]:
         if not self.slates[slate["name"]].filled:
@@ -92,6 +89,11 @@ class Model:
     @cached_property
     def _codes(self) -> dict[str, int]:
         return {product_id: code for code, product_id in enumerate(self.product_ids)}
+
+    @cached_property
+    def _named(self) -> list[Any]:
+        """Each code's product, and None at the end, where -1, no product, finds it."""
+        return [*self.product_ids, None]
 
     @cached_property
     def _recipes(self) -> dict[tuple[SlateName, bool | None], tuple[tuple[int, int], int]]:

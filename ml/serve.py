@@ -26,8 +26,9 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from ml.container import model_directory
-from ml.contract import CONTENT_TYPE, MAX_BYTES, VERSION, ContractError, Query, parse_request
+from ml.contract import CONTENT_TYPE, MAX_BYTES, VERSION, ContractError, Query
 from ml.errors import MlError
+from ml.request import queries_of
 
 if TYPE_CHECKING:
     from ml.model import Model
@@ -67,11 +68,11 @@ def application(model: "Model") -> Application:
 def invoke(model: "Model", environ: dict[str, Any]) -> tuple[str, bytes]:
     """Status and body. A request that breaks the contract is a 400 whose body names the field."""
     try:
-        request = parse_request(_body(environ), orjson.loads)
+        queries = queries_of(_body(environ))
     except ContractError as error:
         return "400 Bad Request", _error(error.problem, error.field)
     try:
-        answers = model.recommend(request["queries"])
+        answers = model.recommend(queries)
     except Exception:
         logger.exception("an answer failed")
         return "500 Internal Server Error", _error("the model failed; its log says why")
