@@ -10,12 +10,14 @@ import uuid
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Count, F
 
 from recommender import cache, keys, tasks
 from recommender.models import Event, OwedPurge, Shopper
 
-__all__ = ["forget", "is_in", "join", "known", "merge", "opt_in", "opt_out"]
+__all__ = [
+    "counts", "erase", "forget", "forget_product", "is_in", "join", "known", "merge", "opt_in", "opt_out", "renew",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,34 @@ def forget(shopper_id: int) -> None:
         Event.objects.filter(shopper_id=shopper_id).delete()
 
 
+def forget_product(shopper_id: int, product_id: str) -> None:
+    """As if the shopper had never met this product: its events go, and what was computed from them is made anew."""
+    with transaction.atomic():
+        _withdraw(shopper_id)
+        Event.objects.filter(shopper_id=shopper_id, product_id=product_id).delete()
+        tasks.refresh_after_commit(shopper_id)
+
+
+def erase(shopper_id: int) -> None:
+    """``forget``, and the shopper is no more. For a day, Redis keeps the number of a generation, to refuse drains."""
+    with transaction.atomic():
+        forget(shopper_id)
+        Shopper.objects.filter(pk=shopper_id).delete()
+
+
+def renew(shopper_id: int) -> int:
+    """The same shopper under a new id, which is returned. The old one, in whatever cookie it stands, is nobody's."""
+    with transaction.atomic():
+        old = Shopper.objects.select_for_update().filter(pk=shopper_id).first()
+        new = Shopper.objects.create(consents=old is not None and old.consents)
+        if old is not None:
+            _withdraw(shopper_id)
+            Event.objects.filter(shopper_id=shopper_id).update(shopper_id=new.pk)
+            old.delete()
+            tasks.refresh_after_commit(new.pk)
+    return new.pk
+
+
 def merge(visitor_id: int, into: int) -> None:
     """Sign-in: the visitor's history becomes the shopper's, if both consented to one being kept; else it is deleted.
 
@@ -72,6 +102,12 @@ def merge(visitor_id: int, into: int) -> None:
         Shopper.objects.filter(pk=visitor_id).delete()
 
 
+def counts(shopper_id: int) -> dict[str, int]:
+    """How many events of each kind are stored."""
+    of_kind = Event.objects.filter(shopper_id=shopper_id).order_by().values_list("kind").annotate(Count("pk"))
+    return dict(of_kind)
+
+
 def known(shopper_id: int) -> dict[str, Any]:
     """Everything that is stored of a shopper, ready for JSON: the answer to "what do you know of me?"."""
     shopper = Shopper.objects.filter(pk=shopper_id).first()
@@ -91,14 +127,20 @@ def known(shopper_id: int) -> dict[str, Any]:
     }
 
 
-def _recommended(shopper_id: int) -> dict[str, list[str]]:
+def _recommended(shopper_id: int) -> dict[str, list[dict[str, str | None]]]:
+    """By slate, what would be shown, and because of which product of the history."""
     key = keys.shopper(shopper_id)
     try:
         body = cache.peek(key)
     except cache.CacheDown as error:
         logger.warning("An export of somebody's data goes without recommendations, Redis is away: %s", error)
         return {}
-    return {name: list(columns[0]) for name, columns in body.slates.items()} if body else {}
+    if body is None:
+        return {}
+    return {
+        name: [{"product_id": one, "because": because} for one, because in zip(columns[0], columns[2], strict=True)]
+        for name, columns in body.slates.items()
+    }
 
 
 def _withdraw(shopper_id: int, **changes: Any) -> None:

@@ -1,11 +1,15 @@
-"""Accounts: signing up, in and out, and the orders of the past."""
+"""Accounts: signing up, in and out, the orders of the past, and the end of an account."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib.auth import login, logout
 from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -14,10 +18,56 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from recommender import privacy
+from storefront import errors
 from storefront import visitor as visitors
+from storefront.limits import Limit, address
 from storefront.models import Account, Cart, Order
 
+if TYPE_CHECKING:
+    UserCreationBase = UserCreationForm[User]
+else:
+    UserCreationBase = UserCreationForm  # takes no types at run time, its stubs want them
+
 ORDERS_SHOWN = 50
+# Whoever guesses one password from one place is stopped soon; from many places, or at many names, later, because
+# those limits also stop people who did nothing: everybody behind one address, or whoever has the name.
+TRIES = Limit("sign-ins with a name from an address", most=10, seconds=600)
+TRIES_OF_NAME = Limit("sign-ins with a name", most=100, seconds=3600)
+TRIES_FROM = Limit("sign-ins from an address", most=200, seconds=3600)
+
+
+class SignUpForm(UserCreationBase):
+    email = forms.EmailField(
+        required=False,
+        label="Email (optional)",
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+        help_text="Only to let you set a new password, should you forget this one.",
+    )
+
+    class Meta(UserCreationForm.Meta):
+        fields = ("username", "email")
+
+
+def for_the_signed_in(
+    view: Callable[[HttpRequest, User], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """The view gets the user, asked of the database: a session that was revoked ends here."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        end_if_revoked(request)
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path(), "sign_in")
+        return view(request, request.user)
+
+    return guarded
+
+
+def end_if_revoked(request: HttpRequest) -> None:
+    """Before anything personal is shown or done: is who signed in still so? Otherwise nothing of the session stays."""
+    if visitors.of(request).is_signed_in and not request.user.is_authenticated:
+        request.session.flush()
+        request.session["said"] = "You were signed out. What was in your account’s cart is still there."
 
 
 @sensitive_post_parameters()
@@ -25,7 +75,13 @@ ORDERS_SHOWN = 50
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
     form = AuthenticationForm(request, data=request.POST or None)
+    if request.method == "POST":
+        name, place = request.POST.get("username", "").lower(), address(request)
+        spent = [TRIES.exceeded(name, place), TRIES_OF_NAME.exceeded(name), TRIES_FROM.exceeded(place)]
+        if any(spent):
+            return errors.too_many(request, TRIES.seconds)
     if request.method == "POST" and form.is_valid():
+        TRIES.clear(name, place)
         enter(request, form.get_user())
         return redirect(_next(request))
     return _form_page(request, "sign_in.html", form)
@@ -35,7 +91,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_up(request: HttpRequest) -> HttpResponse:
-    form: UserCreationForm[User] = UserCreationForm(request.POST or None)
+    form = SignUpForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         enter(request, form.save())
         return redirect(_next(request))
@@ -51,10 +107,16 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
-def orders(request: HttpRequest) -> HttpResponse:
-    if not request.user.is_authenticated:
-        return redirect_to_login(request.get_full_path(), "sign_in")
-    found = Order.objects.filter(user=request.user).prefetch_related("lines").order_by("-placed")
+@for_the_signed_in
+def page(request: HttpRequest, user: User) -> HttpResponse:
+    return render(request, "account.html", {"orders": Order.objects.filter(user=user).count()})
+
+
+@never_cache
+@require_safe
+@for_the_signed_in
+def orders(request: HttpRequest, user: User) -> HttpResponse:
+    found = Order.objects.filter(user=user).prefetch_related("lines").order_by("-placed")
     return render(request, "orders.html", {"orders": found[:ORDERS_SHOWN]})
 
 
@@ -74,20 +136,51 @@ def enter(request: HttpRequest, user: User) -> None:
     _join_histories(account, guest)
     if account.shopper_id is not None:
         choice = "yes" if privacy.is_in(account.shopper_id) else "no"
-    cart = Cart.objects.get_or_create(user=user)[0]
     if guest_cart is not None:
-        cart.take_over(guest_cart)
-    request.session["cart"] = cart.pk
+        Cart.objects.get_or_create(user=user)[0].take_over(guest_cart)
+    remember(request, account)
     request.session["name"] = account.household or user.get_username()
-    request.session["shopper_id"] = account.shopper_id
     request.session["consent"] = choice
-    visitor.forget_cart_lines()
+
+
+def remember(request: HttpRequest, account: Account) -> None:
+    """Put into the session by which ids its pages know this account, so that they need not ask for it."""
+    request.session["cart"] = Cart.objects.get_or_create(user=account.user)[0].pk
+    request.session["shopper_id"] = account.shopper_id
+    visitors.of(request).forget_cart_lines()
+
+
+def renew(user: User) -> Account:
+    """New ids for the account's shopper and cart; see password.py."""
+    with transaction.atomic():
+        account = Account.objects.select_for_update().get_or_create(user=user)[0]
+        if account.shopper_id is not None:
+            account.shopper_id = privacy.renew(account.shopper_id)
+            account.save(update_fields=["shopper_id"])
+        old = Cart.objects.filter(user=user).first()
+        new = Cart.objects.create()
+        if old is not None:
+            new.take_over(old)
+        new.user = user
+        new.save(update_fields=["user"])
+    return account
+
+
+def close(user: User) -> None:
+    """The end of an account: history, cart and sign-in are gone. What was sold stays on the books, to nobody's name."""
+    with transaction.atomic():
+        account = Account.objects.filter(user=user).first()
+        if account is not None and account.shopper_id is not None:
+            privacy.erase(account.shopper_id)
+        Order.objects.filter(user=user).update(name="", address="", email="", user=None)
+        user.delete()
 
 
 def leave(request: HttpRequest, response: HttpResponse) -> None:
-    """Sign out and leave nothing in this browser: no cart, no history, no choice made."""
+    """Sign out and leave nothing in this browser: no cart, no history, no choice made, no page to go back to."""
     logout(request)
     response.delete_cookie(visitors.VIEWED, samesite="Lax")
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'  # not "cookies": those of neighbouring sites would go
 
 
 def _join_histories(account: Account, guest: int | None) -> None:

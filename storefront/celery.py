@@ -44,7 +44,10 @@ app.conf.update(
     # --- Routing ---
     task_default_queue="refresh",
     task_create_missing_queues=True,
-    task_routes={"recommender.tasks.export_events": {"queue": "nightly"}},
+    task_routes={
+        "recommender.tasks.export_events": {"queue": "nightly"},
+        "storefront.tasks.forget_guest_carts": {"queue": "nightly"},
+    },
     # Limits hold on the prefork pool alone, which can interrupt a process. A drain on the threads pool has its own
     # deadline (recommender.aws). Soft first, so that the export can remove its temporary files.
     task_annotations={"recommender.tasks.export_events": {"soft_time_limit": 3000, "time_limit": 3300}},
@@ -61,6 +64,7 @@ app.conf.update(
             "options": {"expires": 600},
         },
         "export": {"task": "recommender.tasks.export_events", "schedule": crontab(hour=3, minute=0)},
+        "guest carts": {"task": "storefront.tasks.forget_guest_carts", "schedule": crontab(hour=4, minute=0)},
     },
 )
-app.autodiscover_tasks(["recommender"])
+app.autodiscover_tasks(["recommender", "storefront"])

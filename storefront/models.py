@@ -1,7 +1,7 @@
 """What the shop sells, what lies in carts and what was ordered. Money is whole cents, never a float."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from django.conf import settings
@@ -9,6 +9,7 @@ from django.core.validators import RegexValidator
 from django.db import models, transaction
 from django.db.models import Q
 from django.urls import reverse
+from django.utils import timezone
 
 from ml.contract import MAX_TEXT
 
@@ -91,29 +92,38 @@ class Cart(models.Model):
     """A visitor's cart is known by its id in their signed session cookie, a signed-in shopper's by ``user``."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="cart")
+    touched = models.DateTimeField(default=timezone.now)  # a guest's cart is forgotten some time after its last change
+
+    class Meta:
+        indexes = (models.Index(fields=["touched"], condition=Q(user=None), name="guest_carts"),)
 
     def __str__(self) -> str:
         return f"cart {self.pk}"
 
     def add(self, product_id: str, quantity: int) -> int:
         """Put more of a product in; returns how many lie there now: never past MAX_QUANTITY, 0 if the cart is full."""
+        return self._set(product_id, lambda there: there + quantity)
+
+    def put(self, product_id: str, quantity: int) -> int:
+        """Make it exactly this many of a product; 0 takes it out. Returns as ``add`` does."""
+        return self._set(product_id, lambda there: quantity)
+
+    def _set(self, product_id: str, wanted: Callable[[int], int]) -> int:
         with transaction.atomic():
-            Cart.objects.select_for_update().get(pk=self.pk)  # so that two clicks at one moment count as two
+            locked = Cart.objects.select_for_update().get(pk=self.pk)  # so that two clicks at one moment count as two
+            locked.touched = timezone.now()
+            locked.save(update_fields=["touched"])
             line = self.lines.filter(product_id=product_id).first()
+            quantity = min(wanted(line.quantity if line else 0), MAX_QUANTITY)
+            if quantity <= 0:
+                self.lines.filter(product_id=product_id).delete()
+                return 0
             if line is None and self.lines.count() >= MAX_LINES:
                 return 0
-            line = line or CartLine(cart=self, product_id=product_id, quantity=0)
-            line.quantity = min(line.quantity + quantity, MAX_QUANTITY)
+            line = line or CartLine(cart=self, product_id=product_id)
+            line.quantity = quantity
             line.save()
-            return line.quantity
-
-    def put(self, product_id: str, quantity: int) -> None:
-        """Make it exactly this many of a product that is in the cart; 0 takes it out."""
-        line = self.lines.filter(product_id=product_id)
-        if quantity <= 0:
-            line.delete()
-        else:
-            line.update(quantity=min(quantity, MAX_QUANTITY))
+            return quantity
 
     def take_over(self, other: "Cart") -> None:
         """Everything in the other cart moves here, and the other cart is gone."""

@@ -5,7 +5,7 @@ from django.urls.converters import StringConverter
 from drf_spectacular.views import SpectacularAPIView
 
 from ml.contract import MAX_TEXT
-from storefront import account, api, art, cart, checkout, consent, feedback, views
+from storefront import account, api, art, cart, checkout, closing, consent, errors, feedback, password, views
 
 
 class ProductIdConverter(StringConverter):
@@ -24,7 +24,7 @@ urlpatterns = [
     path("art/<product_id:product_id>.svg", art.art, name="art"),
     path("search/", views.search_page, name="search"),
     path("panel/", views.panel, name="panel"),
-    path("why/", views.why, name="why"),
+    path("why/", consent.why, name="why"),
     path("not-for-me/", feedback.dismiss, name="dismiss"),
     path("not-for-me/undo/", feedback.undo, name="undo_dismiss"),
     path("looked-at/", feedback.looked_at, name="looked_at"),
@@ -33,14 +33,21 @@ urlpatterns = [
     path("cart/update/", cart.update, name="cart_update"),
     path("checkout/", checkout.checkout, name="checkout"),
     path("order/<slug:number>/", checkout.order, name="order"),
+    path("account/", account.page, name="account"),
     path("account/orders/", account.orders, name="orders"),
     path("account/sign-in/", account.sign_in, name="sign_in"),
     path("account/sign-up/", account.sign_up, name="sign_up"),
     path("account/sign-out/", account.sign_out, name="sign_out"),
+    path("account/sign-out-everywhere/", password.sign_out_everywhere, name="sign_out_everywhere"),
+    path("account/delete/", closing.close, name="close_account"),
+    path("account/password/", password.change, name="password_change"),
+    path("account/password/forgotten/", password.forgotten, name="password_forgotten"),
+    path("account/password/<uidb64>/<token>/", password.NewPassword.as_view(), name="password_new"),
     path("privacy/", consent.privacy_page, name="privacy"),
     path("privacy/choose/", consent.choose, name="choose"),
     path("privacy/export/", consent.export, name="export"),
     path("privacy/forget/", consent.forget, name="forget"),
+    path("privacy/forget/product/", consent.forget_product, name="forget_product"),
     path("api/events", api.EventsView.as_view(), name="api_events"),
     path("api/recommendations", api.RecommendationsView.as_view(), name="api_recommendations"),
     path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
@@ -51,6 +58,7 @@ urlpatterns = [
 if settings.DEMO:
     urlpatterns.append(path("demo/", include("storefront.demo")))
 
-handler400 = views.bad_request
-handler403 = views.forbidden
-handler404 = views.not_found
+handler400 = errors.bad_request
+handler403 = errors.forbidden
+handler404 = errors.not_found
+handler500 = errors.server_error

@@ -105,26 +105,9 @@ def panel(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def why(request: HttpRequest) -> HttpResponse:
-    return render(request, "why.html")
-
-
-@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers. Touches nothing else, so that a slow database does not take every web process away."""
     return HttpResponse("ok\n", content_type="text/plain")
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return render(request, "400.html", status=400)
-
-
-def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return render(request, "403.html", status=403)
-
-
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return render(request, "404.html", {"departments": menu.departments().values()}, status=404)
 
 
 def _listing(

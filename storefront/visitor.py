@@ -67,10 +67,18 @@ class Visitor:
         """Before a choice this cookie is all that is kept; it ends with the browser's session."""
         if self.consent == "no":
             return
-        self.viewed = tuple(dict.fromkeys((product_id, *self.viewed)))[:MOST_VIEWED]
+        self._keep_viewed(tuple(dict.fromkeys((product_id, *self.viewed)))[:MOST_VIEWED], response)
+
+    def did_not_see(self, product_id: str, response: HttpResponseBase) -> None:
+        """As if it had never been looked at, as far as this browser remembers."""
+        if product_id in self.viewed:
+            self._keep_viewed(tuple(other for other in self.viewed if other != product_id), response)
+
+    def _keep_viewed(self, viewed: tuple[str, ...], response: HttpResponseBase) -> None:
+        self.viewed = viewed
         response.set_signed_cookie(
             VIEWED,
-            SEPARATOR.join(self.viewed),
+            SEPARATOR.join(viewed),
             salt=self._viewed_salt,
             httponly=True,
             samesite="Lax",
@@ -117,8 +125,8 @@ class Visitor:
         """The cart to write to, made at the first need."""
         cart = Cart.objects.filter(pk=self.cart_id).first()
         if cart is None:
-            user_id = self.session.get("_auth_user_id")
-            cart = Cart.objects.get_or_create(user_id=user_id)[0] if user_id else Cart.objects.create()
+            user = self.request.user  # asked of the database: a session that was revoked must not find the new cart
+            cart = Cart.objects.get_or_create(user=user)[0] if user.is_authenticated else Cart.objects.create()
             self.session["cart"] = cart.pk
         return cart
 

@@ -128,7 +128,7 @@ def start_worker(
             cwd=ROOT,
             env={
                 **os.environ,
-                "DATABASE_URL": _database_url(),
+                "DATABASE_URL": database_url(),
                 "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": endpoint_url,
             },
         )  # fmt: skip
@@ -168,7 +168,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _database_url() -> str:
+def database_url() -> str:
     its = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{its['NAME']}"

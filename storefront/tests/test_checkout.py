@@ -1,13 +1,19 @@
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DataError, IntegrityError, connection
+from django.db.models import F
 from django.test import Client
 
 from recommender import events, privacy
+from recommender.tests.conftest import database_url
 from storefront import orders
 from storefront.models import Cart, CartLine, Order, OrderLine, Product
 from storefront.tests.conftest import MakeProduct
@@ -23,7 +29,7 @@ def filled(client: Client, product_id: str = "p01", quantity: int = 1) -> dict[s
 
 
 def form_of(page: str) -> dict[str, str]:
-    return FORM | dict(re.findall(r'name="(key|shown_cents)" value="([^"]+)"', page))
+    return FORM | dict(re.findall(r'name="(key|shown_cents|cart)" value="([^"]+)"', page))
 
 
 @pytest.mark.django_db
@@ -151,6 +157,98 @@ def test_an_order_that_fails_records_no_purchase(client: Client, shelf: list[Pro
     Product.objects.update(stock=0)
     client.post("/checkout/", form)
     assert "purchase" not in {line.kind for line in events.history(shopper_id)}
+
+
+@pytest.mark.django_db
+def test_a_guest_whose_session_ended_finds_cart_and_form_as_they_were(client: Client, shelf: list[Product]) -> None:
+    form = filled(client, quantity=2)
+    del client.cookies["sessionid"]
+    response = client.post("/checkout/", form)
+    text = response.content.decode()
+    assert response.status_code == 409
+    assert "Your session ended while you were here. Nothing is lost" in text
+    assert 'value="Ada"' in text
+    assert "1 Long Lane" in text
+    assert not Order.objects.exists()
+    assert client.post("/checkout/", form_of(text)).status_code == 302
+    assert Order.objects.get().total_cents == 500
+
+
+@pytest.mark.django_db
+def test_a_user_whose_session_ended_signs_in_and_goes_on(
+    client: Client, shelf: list[Product], django_user_model: Any
+) -> None:
+    user = django_user_model.objects.create_user("ada", password="a long and quiet river")
+    client.force_login(user)
+    form = filled(client)
+    del client.cookies["sessionid"]
+    response = client.post("/checkout/", form, follow=True)
+    assert response.redirect_chain == [("/account/sign-in/?next=/checkout/", 302)]
+    assert "Nothing is lost: sign in" in response.content.decode()
+    assert not Order.objects.exists()
+    signed_in = {"username": "ada", "password": "a long and quiet river", "next": "/checkout/"}
+    assert "Product p01" in client.post("/account/sign-in/", signed_in, follow=True).content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("cart", ["", "1", "forged:signature", "\0"])
+def test_nobody_finds_a_cart_that_is_not_theirs(client: Client, shelf: list[Product], cart: str) -> None:
+    form = filled(client)
+    stranger = Client()
+    assert stranger.post("/checkout/", form | {"cart": cart}).headers["Location"] == "/cart/"
+    assert "cart" not in stranger.session or "Product p01" not in stranger.get("/cart/").content.decode()
+
+
+@pytest.mark.django_db
+def test_a_form_that_became_an_order_leads_to_it_also_after_the_session(client: Client, shelf: list[Product]) -> None:
+    form = filled(client)
+    first = client.post("/checkout/", form)
+    client.post("/cart/add/", {"product_id": "p02"})
+    del client.cookies["sessionid"]
+    assert client.post("/checkout/", form).headers["Location"] == first.headers["Location"]
+    assert Order.objects.count() == 1
+
+
+KILLED = """
+import sys, time, django
+django.setup()
+from storefront import orders
+from storefront.models import Cart, OrderLine
+
+def in_the_middle(*_):
+    print("stock is taken", flush=True)
+    time.sleep(60)
+
+OrderLine.objects.bulk_create = in_the_middle
+orders.place(Cart.objects.get(pk=int(sys.argv[1])), key="k" * 32, shown_cents=200,
+             recipient=orders.Recipient(name="Ada", address="1 Long Lane"), user_id=None, shopper_id=None)
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_killed_in_the_middle_sells_nothing_and_loses_no_cart(make_product: MakeProduct) -> None:
+    make_product("a", price_cents=100, stock=2)
+    cart = cart_of(a=2)
+    command = [sys.executable, "-c", KILLED, str(cart.pk)]
+    environment = {**os.environ, "DATABASE_URL": database_url()}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "stock is taken\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not Order.objects.exists()
+    assert Product.objects.get().stock == 2
+    assert cart.lines.get().quantity == 2
+    assert buy(cart, "k" * 32, 200)().total_cents == 200
+    assert Product.objects.get().stock == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_database_itself_refuses_to_sell_what_is_not_there(make_product: MakeProduct) -> None:
+    make_product("a", stock=1)
+    with pytest.raises((IntegrityError, DataError)):
+        Product.objects.update(stock=F("stock") - 2)
+    assert Product.objects.get().stock == 1
 
 
 def at_once(*acts: Callable[[], Any]) -> list[Any]:
