@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,19 +74,19 @@ def load(directory: Path) -> Model:
     """Read an artefact, rows memory-mapped. Raises ArtefactError unless every file is what its manifest says."""
     manifest = read_manifest(directory)
     try:
-        _check_files(directory, manifest["files"])
-        arrays = {name: _array(_file(directory, name), type_) for name, type_ in _TYPES.items()}
-        product_ids = arrays["product_id"].tolist()
-        model = Model(
-            version=str(manifest["version"]),
-            product_ids=product_ids,
-            names=arrays["name"].tolist(),
-            category=arrays["category"].tolist(),
-            popularity=np.asarray(arrays["popularity"]),
-            row_sets=tuple(manifest["row_sets"]),
-            rows=Rows(arrays["rows.start"], arrays["rows.product"], arrays["rows.value"]),
-            slates={name: _recipe(recipe) for name, recipe in manifest["slates"].items()},
-        )
+        with _verifying(directory, manifest["files"]):
+            arrays = {name: _array(_file(directory, name), type_) for name, type_ in _TYPES.items()}
+            model = Model(
+                version=str(manifest["version"]),
+                product_ids=arrays["product_id"].tolist(),
+                names=cast(Sequence[str], arrays["name"]),  # people's, so a server never reads them
+                category=arrays["category"].tolist(),
+                popularity=np.asarray(arrays["popularity"]),
+                row_sets=tuple(manifest["row_sets"]),
+                rows=Rows(arrays["rows.start"], arrays["rows.product"], arrays["rows.value"]),
+                slates={name: _recipe(recipe) for name, recipe in manifest["slates"].items()},
+            )
+            model.prepare()
     except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise ArtefactError(f"{directory} is not a model ({error!r}); train again") from None
     _check_shape(directory, model)
@@ -140,7 +141,24 @@ def _fingerprint(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _check_files(directory: Path, files: Mapping[str, Any]) -> None:
+@contextmanager
+def _verifying(directory: Path, files: Mapping[str, Any]) -> Iterator[None]:
+    """Hash every file on other threads while the caller reads; the verdict comes before anything that the caller says.
+
+    Hashing releases the interpreter's lock, and reading a large catalogue in Python takes as long.
+    """
+    paths = _listed(directory, files)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        verdicts = [pool.submit(_check_file, path, files[name]) for name, path in paths.items()]
+        try:
+            yield
+        finally:
+            for verdict in verdicts:
+                verdict.result()
+
+
+def _listed(directory: Path, files: Mapping[str, Any]) -> dict[str, Path]:
+    """Each file's path, the largest first, so that no core is left with it at the end."""
     if set(files) != set(_TYPES):
         odd = sorted(set(files) ^ set(_TYPES))[0]
         raise ArtefactError(f"{directory / MANIFEST}: the file list is wrong about {odd!r:.80}; train again")
@@ -150,12 +168,13 @@ def _check_files(directory: Path, files: Mapping[str, Any]) -> None:
         raise ArtefactError(f"{directory} lacks {missing[0]}; fetch or train the model again")
     if extra := sorted(found - expected):
         raise ArtefactError(f"{directory} holds {extra[0]!r:.80}, which its manifest does not list; remove it")
-    paths = [_file(directory, name) for name in files]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the interpreter's lock
-        found_files = pool.map(lambda path: None if path.is_symlink() else _fingerprint(path), paths)
-    for path, expectation, fingerprint in zip(paths, files.values(), found_files, strict=True):
-        if fingerprint != expectation:
-            raise ArtefactError(f"{path} is not the file that was trained (its SHA-256 differs); do not use it")
+    paths = {name: _file(directory, name) for name in files}
+    return dict(sorted(paths.items(), key=lambda item: -item[1].lstat().st_size))
+
+
+def _check_file(path: Path, expectation: object) -> None:
+    if path.is_symlink() or _fingerprint(path) != expectation:
+        raise ArtefactError(f"{path} is not the file that was trained (its SHA-256 differs); do not use it")
 
 
 def _array(path: Path, type_: Any) -> NDArray[Any]:

@@ -28,7 +28,7 @@ class Model:
 
     version: str
     product_ids: list[str]
-    names: list[str]
+    names: Sequence[str]
     category: list[str]
     popularity: NDArray[np.float64]
     row_sets: tuple[str, ...]
@@ -61,6 +61,10 @@ class Model:
         """Answer faster from now on. Until this returns, in another thread, answers are slow and the same."""
         self._kernel.compile()
 
+    def prepare(self) -> None:
+        """Make now what the first answer would otherwise wait for."""
+        _ = self._codes, self._named, self._shelved
+
     def _answers(self, queries: Sequence[Query], lists: Lists) -> list[Answer]:
         ids, lists_of = self._named, zip(*(part.tolist() for part in lists), strict=True)
         answers = []
@@ -88,7 +92,7 @@ class Model:
 
     @cached_property
     def _codes(self) -> dict[str, int]:
-        return {product_id: code for code, product_id in enumerate(self.product_ids)}
+        return dict(zip(self.product_ids, range(len(self.product_ids)), strict=True))
 
     @cached_property
     def _named(self) -> list[Any]:
@@ -125,8 +129,8 @@ class Model:
     @cached_property
     def _shelved(self) -> tuple[Codes, dict[str, tuple[int, int]]]:
         """All products in order of popularity and after them each category's, and where each category's lie."""
-        number: dict[str, int] = {}
-        category = np.array([number.setdefault(name, len(number)) for name in self.category], dtype=np.int32)
+        number = {name: place for place, name in enumerate(dict.fromkeys(self.category))}
+        category = np.fromiter(map(number.__getitem__, self.category), np.int32, len(self.category))
         ends = len(category) + np.cumsum(np.bincount(category)) if number else np.zeros(0, dtype=np.int64)
         starts = [len(category), *ends.tolist()]
         filler = np.concatenate([np.arange(len(category)), np.argsort(category, kind="stable")]).astype(np.int32)

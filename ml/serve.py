@@ -52,7 +52,7 @@ def application(model: "Model") -> Application:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if path == "/ping":
             allowed, status, body = "GET", "200 OK", b""
-        elif INVOCATIONS.fullmatch(path):
+        elif path == "/invocations" or INVOCATIONS.fullmatch(path):
             allowed = "POST"
             status, body = invoke(model, environ) if method == "POST" else ("", b"")
         else:

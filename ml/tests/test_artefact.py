@@ -33,7 +33,7 @@ def test_a_loaded_model_answers_as_the_one_that_was_saved(model: Model, kept: Pa
     loaded = artefact.load(kept)
 
     assert loaded.recommend([QUERY]) == model.recommend([QUERY])
-    assert (loaded.version, loaded.names, loaded.slates) == (model.version, model.names, model.slates)
+    assert (loaded.version, list(loaded.names), loaded.slates) == (model.version, model.names, model.slates)
 
 
 def test_rows_are_mapped_not_copied(kept: Path) -> None:
