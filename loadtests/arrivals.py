@@ -16,8 +16,6 @@ from itertools import count, takewhile
 import gevent
 from gevent.pool import Group
 
-MOST_OPEN = 2_000  # connections; whoever waits for one waits on the clock that runs since the intended start
-
 Step = tuple[float, float]  # requests per second, for so many seconds
 
 

@@ -2,12 +2,17 @@
 
 # First of all: locust patches sockets with gevent, which must happen before anything else imports them.
 from locust.contrib.fasthttp import FastHttpSession  # isort: skip
+from locust.event import EventHook  # isort: skip
 
 import re
 import time
 import uuid
 from typing import Any
 
+from geventhttpclient.client import HTTPClientPool
+
+TIMEOUT = 10.0  # seconds after which a shopper has gone
+MOST_OPEN = 2_000  # connections; whoever waits for one waits on the clock that runs since the intended start
 POLLS = 4  # the panel asks at most so often whether a newer slate is there
 PANEL = re.compile(r'id="panel-for_you"[^>]*?data-source="(\w+)"')
 POLL = re.compile(r'hx-get="(/panel/[^"]+)"')
@@ -21,6 +26,12 @@ class Browser:
         self.client = client
         self.host = host
         self.reported: list[str] = []  # keys of the events that were answered 202
+
+    @classmethod
+    def of(cls, host: str, request_event: EventHook, pool: HTTPClientPool) -> "Browser":
+        """With cookies of its own, over the ``pool``'s connections."""
+        # No retries: the client's default of three would hide failures, and send one click twice.
+        return cls(FastHttpSession(host, request_event, user=None, client_pool=pool, max_retries=0), host)
 
     def page(self, path: str, name: str, panel: bool = False, due: float | None = None) -> str:
         """GET a page; without the panel that it promises, it failed."""
@@ -96,6 +107,11 @@ class Browser:
 
     def token(self) -> str:
         return next((cookie.value or "" for cookie in self.client.cookiejar if cookie.name == "csrftoken"), "")
+
+
+def connections() -> HTTPClientPool:
+    """For many browsers together."""
+    return HTTPClientPool(concurrency=MOST_OPEN, network_timeout=TIMEOUT, connection_timeout=TIMEOUT)
 
 
 def _count_from(due: float | None, answer: Any) -> None:

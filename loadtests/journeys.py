@@ -6,9 +6,9 @@ locust -f loadtests/journeys.py --host http://127.0.0.1:8000      # the same use
 
 # First of all: locust patches sockets with gevent, which must happen before anything else imports them.
 from locust import FastHttpUser, User, between, constant, events, task  # isort: skip
-from locust.contrib.fasthttp import FastHttpSession  # isort: skip
 
 import json
+import math
 import random
 import re
 import sys
@@ -17,18 +17,16 @@ from typing import Any
 
 import gevent
 from gevent.pool import Pool
-from geventhttpclient.client import HTTPClientPool
 from locust.exception import StopUser
 from locust.runners import MasterRunner
 
 from loadtests import addresses, arrivals
-from loadtests.browser import Browser
+from loadtests.browser import TIMEOUT, Browser, connections
 from loadtests.endpoint import Endpoint
 from loadtests.population import Population
 from loadtests.recording import Meter, Recording
 
 SEARCHES = ("milk", "bread", "cheese", "pizza", "apples", "xyzzy")
-TIMEOUT = 10.0  # seconds after which a shopper has gone
 KNOWN, VISITORS, OPTED_OUT = 100, 20, 10  # browsers that a stream's requests are drawn from
 FRESH_WITHIN = 10.0  # seconds; a slate later than that failed the probe
 
@@ -52,7 +50,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--steps", default="[[20, 30]]", help="open-loop arrivals: JSON [[requests/s, seconds], …]")
     parser.add_argument("--mix", default=json.dumps(DEFAULT_MIX), help="of the arrivals: JSON {path: weight}")
     parser.add_argument("--streams", type=int, default=1, help="arrival streams that share the rate, one a process")
-    parser.add_argument("--warm-up", type=float, default=5.0, help="seconds that are not measured")
+    parser.add_argument("--warm-up", type=float, default=5.0, help="seconds after signing in, not measured")
     parser.add_argument(
         "--allow-remote", default="", metavar="HOST", help="a host, not this machine, that you may load"
     )
@@ -68,7 +66,7 @@ def prepare(environment: Any, **_: Any) -> None:
     except (addresses.NotAllowed, OSError, ValueError) as error:
         sys.exit(f"loadtests: {error}")
     seconds = sum(step[1] for step in json.loads(run.options.steps))
-    run.recording, run.meter = Recording(time.time() + run.options.warm_up, seconds), Meter()
+    run.recording, run.meter = Recording(seconds), Meter()
 
 
 @events.request.add_listener
@@ -80,7 +78,7 @@ def record(**request: Any) -> None:
 def tell(client_id: str, data: dict[str, Any]) -> None:
     """A worker's news: what it has recorded since it last told."""
     if hasattr(run, "recording"):
-        told, run.recording = run.recording, Recording(run.recording.begins, run.recording.seconds)
+        told, run.recording = run.recording, Recording(run.recording.seconds, run.recording.begins)
         data["recording"] = told.shown() | {"cpu": {client_id: run.meter.share()}}
 
 
@@ -88,6 +86,8 @@ def tell(client_id: str, data: dict[str, Any]) -> None:
 def hear(client_id: str, data: dict[str, Any]) -> None:
     if "recording" in data:
         run.recording.merge(data["recording"])
+        if math.isfinite(begins := data["recording"]["begins"]):  # near the others', for all let in as many
+            run.recording.begins = begins
 
 
 class Shopper(FastHttpUser):
@@ -196,13 +196,15 @@ class Arrivals(User):
             self.endpoint = Endpoint(run.population, self.environment.events.request, run.options.allow_remote)
         if set(self.mix) != {"invocation"}:
             self.let_in()
+        run.recording.begins = time.time() + run.options.warm_up
+        run.meter = Meter()
 
     def let_in(self) -> None:
         """The browsers, before anything is measured."""
-        pool = HTTPClientPool(concurrency=arrivals.MOST_OPEN, network_timeout=TIMEOUT, connection_timeout=TIMEOUT)
-        self.known = [self.browser(pool) for _ in range(KNOWN)]
-        self.visitors = [self.browser(pool) for _ in range(VISITORS)]
-        self.opted_out = [self.browser(pool) for _ in range(OPTED_OUT)]
+        pool, host = connections(), self.host or ""
+        self.known = [Browser.of(host, self.environment.events.request, pool) for _ in range(KNOWN)]
+        self.visitors = [Browser.of(host, self.environment.events.request, pool) for _ in range(VISITORS)]
+        self.opted_out = [Browser.of(host, self.environment.events.request, pool) for _ in range(OPTED_OUT)]
         hands = Pool(4)
         hands.map(self.come_in, self.known)
         hands.map(lambda browser: browser.choose("no"), self.opted_out)
@@ -212,21 +214,12 @@ class Arrivals(User):
         browser.sign_in(run.population.shoppers.draw(self.chance))
         browser.api("first sight")  # their slates are asked for now, for a page that is measured finds them warm
 
-    def browser(self, pool: HTTPClientPool) -> Browser:
-        session = FastHttpSession(
-            self.host, self.environment.events.request, user=self, client_pool=pool,
-            network_timeout=TIMEOUT, connection_timeout=TIMEOUT,
-        )  # fmt: skip
-        return Browser(session, self.host or "")
-
     @task
     def stream(self) -> None:
         """Arrivals at the first step's rate while warming up, then step by step."""
         steps = [(rate / run.options.streams, seconds) for rate, seconds in json.loads(run.options.steps)]
-        warming = run.recording.begins - time.time()
-        if warming < 0:
-            run.recording.troubles["signing in took longer than the warm-up"] += 1
-        arrivals.play(arrivals.stepped([(steps[0][0], max(0.0, warming)), *steps], self.chance), self.begin, self.late)
+        schedule = arrivals.stepped([(steps[0][0], run.options.warm_up), *steps], self.chance)
+        arrivals.play(schedule, self.begin, self.late)
         raise StopUser
 
     def late(self, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """What was measured, by path and by interval, so that it can be plotted, merged across processes and resampled."""
 
+import math
 import resource
 import time
 from collections import Counter, defaultdict
@@ -18,9 +19,12 @@ def histograms() -> "defaultdict[Any, Histogram]":
 
 
 class Recording:
-    """Requests that should have begun in the measured time: ``seconds`` from ``begins`` (since 1970)."""
+    """Requests that should have begun in the measured time: ``seconds`` from ``begins`` (since 1970).
 
-    def __init__(self, begins: float, seconds: float) -> None:
+    ``begins`` is infinite until everybody has signed in. Each process has its own; intervals count from it.
+    """
+
+    def __init__(self, seconds: float, begins: float = math.inf) -> None:
         self.begins, self.seconds = begins, seconds
         self.width = max(1.0, seconds / INTERVALS)  # of an interval, seconds
         self.paths: defaultdict[str, defaultdict[int, Histogram]] = defaultdict(histograms)
@@ -29,10 +33,13 @@ class Recording:
         self.split: defaultdict[str, defaultdict[str, Histogram]] = defaultdict(histograms)
         self.late = Histogram()
         self.cpu: dict[str, float] = {}  # share of a core, by generating process
-        self.troubles: Counter[str] = Counter()  # what makes the run invalid
+
+    @property
+    def ends(self) -> float:
+        return self.begins + self.seconds
 
     def covers(self, moment: float) -> bool:
-        return self.begins <= moment < self.begins + self.seconds
+        return self.begins <= moment < self.ends
 
     def fire(
         self, name: str, response_time: float, exception: object = None, start_time: float = 0.0,
@@ -72,12 +79,11 @@ class Recording:
             },
             "late": self.late.shown(),
             "cpu": self.cpu,
-            "troubles": dict(self.troubles),
         }
 
     @classmethod
     def read(cls, shown: Mapping[str, Any]) -> "Recording":
-        recording = cls(shown["begins"], shown["seconds"])
+        recording = cls(shown["seconds"], shown["begins"])
         recording.merge(shown)
         return recording
 
@@ -95,7 +101,6 @@ class Recording:
             self.sources[path].update(counts)
         self.late.merge(Histogram.read(shown["late"]))
         self.cpu |= shown["cpu"]
-        self.troubles.update(shown["troubles"])
 
 
 class Meter:

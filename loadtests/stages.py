@@ -7,6 +7,7 @@ from locust.env import Environment  # isort: skip
 
 import json
 import logging
+import math
 import socket
 import subprocess
 import sys
@@ -18,15 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from locust.runners import STATE_RUNNING
+from locust.runners import STATE_RUNNING, WORKER_REPORT_INTERVAL
 
 from loadtests import journeys, objectives
+from loadtests.browser import TIMEOUT
 from loadtests.objectives import Verdict
 from loadtests.plan import Plan, Stage
 from loadtests.recording import Recording
 
-ANSWERS = journeys.TIMEOUT + 3  # seconds after the last arrival by which all have been answered or given up
+ANSWERS = TIMEOUT + 3  # seconds after the last arrival by which all have been answered or given up
 CONNECTED = 30.0  # seconds within which a worker process must report
+SIGNED_IN = 180.0  # seconds within which all browsers must have signed in
 CLOSE = 1.1  # a breakpoint is found when the rate that held and the one that did not are so near
 SHOPPERS = (journeys.Household, journeys.Visitor, journeys.ConsentingVisitor, journeys.OptedOut)
 
@@ -67,10 +70,15 @@ class Outcome:
 def run(target: Target, stage: Stage, plan: Plan, watch: Callable[[Recording], None] = lambda _: None) -> Outcome:
     """One stage from its first sign-in to its verdicts; ``watch`` is called twice a second."""
     with _users(target, stage) as (runner, recording):
-        while time.time() < recording.begins + recording.seconds:
+        with gevent.Timeout(SIGNED_IN, NotStarted(f"not everybody had signed in after {SIGNED_IN:.0f} s")):
+            while math.isinf(recording.begins):
+                gevent.sleep(0.2)
+        while time.time() < recording.ends:
             gevent.sleep(0.5)
             watch(recording)
-        if not target.workers:
+        if target.workers:
+            gevent.sleep(2 * WORKER_REPORT_INTERVAL)
+        else:
             recording.cpu = {"here": journeys.run.meter.share()}
         for _ in range(int(ANSWERS)):
             if not runner.user_classes_count.get("Arrivals"):

@@ -3,17 +3,14 @@
 A program of its own, because Locust replaces sockets in the whole process. ``python -m …stalling URL RATE SECONDS``
 """
 
-from locust.contrib.fasthttp import FastHttpSession  # isort: skip
 from locust.event import Events  # isort: skip
 
 import json
 import sys
 import time
 
-from geventhttpclient.client import HTTPClientPool
-
 from loadtests import arrivals
-from loadtests.browser import Browser
+from loadtests.browser import Browser, connections
 from loadtests.recording import Recording
 
 url, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
@@ -22,14 +19,14 @@ url, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 def session(recording: Recording) -> Browser:
     events = Events()  # type: ignore[no-untyped-call]
     events.request.add_listener(recording.fire)  # type: ignore[no-untyped-call]
-    return Browser(FastHttpSession(url, events.request, user=None, client_pool=HTTPClientPool(concurrency=1_000)), url)
+    return Browser.of(url, events.request, connections())
 
 
-opened = Recording(time.time(), seconds)
+opened = Recording(seconds, time.time())
 browser = session(opened)
 arrivals.play(arrivals.constant(rate, seconds), lambda due: browser.page("/open", "home", due=due), opened.late.record)
 
-closed = Recording(time.time(), seconds)
+closed = Recording(seconds, time.time())
 browser, number = session(closed), 0
 while (left := closed.begins + seconds - time.time()) > 0:
     browser.page("/closed", "home")

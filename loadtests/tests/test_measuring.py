@@ -34,7 +34,7 @@ def test_histograms_of_several_processes_add_up_and_survive_a_file() -> None:
 
 
 def recorded(seconds: list[float], failed: int = 0, sources: dict[str, int] | None = None) -> Recording:
-    recording = Recording(begins=1_000.0, seconds=60.0)
+    recording = Recording(60.0, begins=1_000.0)
     for number, value in enumerate(seconds):
         exception = ValueError("status 500") if number < failed else None
         recording.fire("home", value * 1e3, exception, start_time=1_000.0 + number % 60)
@@ -43,7 +43,7 @@ def recorded(seconds: list[float], failed: int = 0, sources: dict[str, int] | No
 
 
 def test_what_begins_while_warming_up_or_after_the_end_is_not_measured() -> None:
-    recording = Recording(begins=1_000.0, seconds=60.0)
+    recording = Recording(60.0, begins=1_000.0)
     for moment in (999.9, 1_000.0, 1_059.9, 1_060.0):
         recording.fire("home", 5.0, start_time=moment)
     assert recording.count() == 2

@@ -1,0 +1,55 @@
+"""The README's tables in Markdown, made from results, so that no figure is typed by hand."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from loadtests.recording import Recording
+
+QUOTED = ("average.json", "breakpoint.json", "faults.json")  # in results/, under version control
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """A table of one result, of any kind, and the line that says where it was measured."""
+    rows = {"run": _run, "breakpoint": _breakpoint, "faults": _faults}[result["kind"]](result)
+    where = f"{result['made'][:10]}, commit {result['commit']}, {result['machine']}"
+    return "\n".join([*_lines(rows), "", where, ""])
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> list[str]:
+    head, *body = rows
+    rule = ["---", *("---:" for _ in head[1:])]
+    return [f"| {' | '.join(row)} |" for row in (head, rule, *body)]
+
+
+def _run(result: Mapping[str, Any]) -> list[Sequence[str]]:
+    recording = Recording.read(result["recording"])
+    rows: list[Sequence[str]] = [[f"{result['stage']}, ms", "requests", "p50", "p95", "p99", "failed"]]
+    for path in sorted({each[0] for each in result["objectives"]}):
+        latency = recording.latency(path)
+        times = [f"{latency.percentile(share) * 1e3:.3g}" for share in (0.5, 0.95, 0.99)]
+        rows.append([path, f"{latency.count:,}", *times, f"{recording.failures[path].total():,}"])
+    rows.append(["valid", "yes" if result["valid"] else "; ".join(result["troubles"]), "", "", "", ""])
+    return rows
+
+
+def _breakpoint(result: Mapping[str, Any]) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = [["requests/s", "held", "what ended it"]]
+    for tried in result["tried"]:
+        rows.append([f"{tried['rate']:.0f}", "yes" if tried["held"] else "no", tried["why"]])
+    return rows
+
+
+def _faults(result: Mapping[str, Any]) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = [
+        ["what was broken", "requests", "failed pages", "503 said", "panel missing, s", "events", "lost", "twice",
+         "recovery, s"]
+    ]  # fmt: skip
+    for one in result["cases"]:
+        recovery = "never" if one["recovery"] is None else f"{one['recovery']:.1f}"
+        rows.append(
+            [one["name"], f"{one['requests']:,}", f"{sum(one['failed'].values()):,}", f"{one['refused']:,}",
+             f"{one['panel_missing']:.1f}", f"{one['events']:,}", f"{one['lost']:,}", f"{one['twice']:,}", recovery]
+        )  # fmt: skip
+    if left_out := result.get("left_out"):
+        rows.append([left_out, *("" for _ in rows[0][1:])])
+    return rows
