@@ -4,7 +4,7 @@ DEMO = $(PYTHON) deploy/local/bootstrap.py demo
 DEV = $(PYTHON) deploy/local/bootstrap.py dev
 SETS = web model spark demo dev
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint loadtest bench screenshots lock clean
+.PHONY: help demo test lint loadtest breakpoint faults bench screenshots lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -24,6 +24,12 @@ lint:  ## style, types, boundaries, and migrations that somebody forgot
 
 loadtest:  ## the average hour against the running demo, judged by loadtests/slo.toml
 	@$(DEV) -m deploy.local env --run .venv/bin/python -m loadtests run average
+
+breakpoint:  ## the highest rate at which the running demo still holds its objectives
+	@$(DEV) -m deploy.local env --run .venv/bin/python -m loadtests breakpoint
+
+faults:  ## a stack of its own, broken part by part under load
+	@$(DEV) -m loadtests faults
 
 bench:  ## every figure of the serving and learning paths, in a quarter of an hour
 	@$(DEV) -m loadtests.bench
