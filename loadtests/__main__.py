@@ -210,7 +210,15 @@ def main(words: list[str]) -> int:
     arguments = parser.parse_args(words)
     try:
         return int(arguments.act(arguments))
-    except (addresses.NotAllowed, plan.BadPlan, NoShop, NoStack, stages.NotStarted, ValueError) as error:
+    except (
+        addresses.NotAllowed,
+        plan.BadPlan,
+        NoShop,
+        NoStack,
+        faults.NotCalm,
+        stages.NotStarted,
+        ValueError,
+    ) as error:
         print(f"loadtests: {error}", file=sys.stderr)
         return INVALID
 

@@ -27,8 +27,13 @@ from loadtests.population import Population
 from loadtests.stack import Stack
 
 SHOPPERS = 30
+CALM = 1.0  # seconds; a page that takes longer although nothing is broken shows a machine that is too busy
 MIX = {"home": 5, "product": 3, "category": 2, "panel api": 3, "event": 4}
 NOTHING: Callable[[Stack], object] = lambda stack: None  # noqa: E731
+
+
+class NotCalm(Exception):
+    """The shop was not well even before a fault."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ def run(stack: Stack, promised: plan.Faults, tell: Callable[[Observed], None]) -
 
 def _suffer(stack: Stack, case: Case, load: Load, victim: Browser, promised: plan.Faults) -> Observed:
     observed = Observed(case.name)
-    gevent.sleep(promised.settle)
+    _await_calm(load, promised)
     before, begun = _fresh_slate(victim, promised.recover), time.time()
     case.begin(stack)
     hold = promised.hold if case.hold is None else case.hold
@@ -176,6 +181,17 @@ def _suffer(stack: Stack, case: Case, load: Load, victim: Browser, promised: pla
     load.seen.clear()
     _find_events(observed, [*load.browsers, victim])
     return observed
+
+
+def _await_calm(load: Load, promised: plan.Faults) -> None:
+    """Until for some seconds all went well. Raises NotCalm: what is slow before a fault proves nothing about it."""
+    deadline = time.time() + promised.recover
+    while time.time() < deadline:
+        load.seen.clear()
+        gevent.sleep(promised.settle)
+        if load.seen and all(not one.failure and one.ended - one.begun < CALM for one in load.seen):
+            return
+    raise NotCalm(f"pages took more than {CALM:g} s or failed before anything was broken: is this machine busy?")
 
 
 def _slate(browser: Browser) -> str:
