@@ -23,7 +23,7 @@ import pybreaker
 from django.conf import settings
 
 from ml import contract
-from recommender import answers
+from recommender import answers, counters
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -78,9 +78,17 @@ def recommend(queries: Mapping[str, bytes], target_variant: str | None = None) -
     One attempt: retries belong to the pending set, which collapses what is asked again and backs off.
     """
     body = orjson.dumps({"version": contract.VERSION, "queries": [*map(orjson.Fragment, queries.values())]})
-    with _guarded():
-        answer = _within_deadline(body, target_variant)
-        return _checked(answer, queries.keys())
+    began = time.monotonic()
+    try:
+        with _guarded():
+            answer = _within_deadline(body, target_variant)
+            counters.observe("invocation_seconds", [time.monotonic() - began])
+            return _checked(answer, queries.keys())
+    except EndpointError as error:
+        counters.count("failures", label=type(error).__name__)
+        raise
+    finally:
+        counters.tell("breaker", _breaker.current_state)
 
 
 def backoff() -> int:

@@ -16,12 +16,27 @@ from recommender import store
 from recommender.pending import IN_FLIGHT, LATER, PENDING, WAKE, WAKE_SECONDS
 from recommender.store import NOW, PREFIX, CacheDown
 
-__all__ = ["Body", "CacheDown", "Entry", "Read", "made_from", "peek", "put", "read", "withdraw"]
+__all__ = [
+    "KEPT",
+    "NEWER",
+    "REFUSED",
+    "Body",
+    "CacheDown",
+    "Entry",
+    "Read",
+    "made_from",
+    "peek",
+    "put",
+    "read",
+    "withdraw",
+]
 
 _HEAD = struct.Struct("<qqq")  # fresh until (milliseconds since 1970), event, generation; scripts know it as '<i8i8i8'
 _GENERATION_SECONDS = 86_400  # outlives every drain that may still hold an older generation
 # Slates written by one script call. Redis serves nobody else meanwhile: a few dozen take some tenths of a millisecond.
 _AT_ONCE = 32
+
+REFUSED, KEPT, NEWER = 0, 1, 2  # what became of an entry; NEWER was kept and follows a newer event
 
 # How long a slate counts as fresh, and is kept, in seconds. A shopper's own is made anew by every event, so these
 # bound only how long a change of model or season stays unnoticed; a stale one is still shown while it is remade.
@@ -57,7 +72,7 @@ _PUT = (
     + """
 -- KEYS: in flight, then of each entry: slate, generation
 -- ARGV: deadline, then of each entry: key, event, generation, fresh milliseconds, kept milliseconds, body
--- Answers for each entry 0 if it was refused, 1 if kept, 2 if kept and of a newer event than what was there.
+-- Answers for each entry REFUSED, KEPT or NEWER.
 local kept = {}
 for i = 0, (#KEYS - 3) / 2 do
   local slate, of, key, at = KEYS[2 * i + 2], KEYS[2 * i + 3], ARGV[6 * i + 2], 6 * i + 3
@@ -148,7 +163,7 @@ def peek(key: str) -> Body | None:
 def put(entries: Sequence[Entry], deadline: int) -> list[int]:
     """Keep bodies, unless a newer one is kept or the shopper's past was withdrawn.
 
-    Returns for each entry 0 where it was refused, 1 where it was kept, 2 where it also follows a newer event.
+    Returns for each entry REFUSED, KEPT or NEWER.
     """
     with store.redis() as redis:
         script = store.script(_PUT)

@@ -109,8 +109,8 @@ def history(shopper_id: int, limit: int = 200) -> list[Known]:
     """What the shopper did, folded for each product and kind, newest first."""
     found = Event.objects.histories([shopper_id]).get(shopper_id)
     return [
-        Known(item.product_id, item.kind, datetime.fromtimestamp(item.latest, UTC), item.repeats)
-        for item in (found.folded[:limit] if found else ())
+        Known(product_id, kind, datetime.fromtimestamp(latest, UTC), repeats)
+        for product_id, kind, latest, repeats in (found.folded[:limit] if found else ())
     ]
 
 

@@ -25,6 +25,7 @@ class Wanted:
     key: str
     slate_id: str = ""
     query: bytes = b""
+    latest: float = 0.0  # when the newest event happened, in seconds since 1970
     event: int = 0
     generation: int = 0
     arm: str = ""
@@ -59,26 +60,22 @@ def build(wanted: Sequence[str], now: float) -> list[Wanted]:
 def _of_shopper(key: str, shopper_id: int, history: History, generation: int, now: float) -> Wanted:
     if not history.folded:
         return Wanted(key, event=history.newest, generation=generation)
-    dismissed = [item.product_id for item in history.folded if item.kind == "dismiss"][: contract.MAX_EXCLUDE]
-    return Wanted(
-        key,
-        *_query(
-            [
-                contract.HistoryItem(
-                    product_id=item.product_id,
-                    kind=cast(contract.Kind, item.kind),
-                    age=min(max(now - item.latest, 0.0), contract.MAX_AGE),
-                    count=min(item.repeats, contract.MAX_COUNT),
-                )
-                for item in history.folded[:MAX_HISTORY]
-            ],
-            contract.SlateQuery(name="for_you", limit=LONG, exclude=dismissed),
-            contract.SlateQuery(name="again", limit=LONG, exclude=dismissed),
-        ),
-        event=history.newest,
-        generation=generation,
-        arm=experiments.arm(shopper_id),
+    dismissed = [product_id for product_id, kind, _, _ in history.folded if kind == "dismiss"]
+    del dismissed[contract.MAX_EXCLUDE :]
+    slate_id, query = _query(
+        [
+            {
+                "product_id": product_id,
+                "kind": cast(contract.Kind, kind),
+                "age": 0.0 if latest > now else min(now - latest, contract.MAX_AGE),  # 0: a clock ahead
+                "count": repeats,
+            }
+            for product_id, kind, latest, repeats in history.folded[:MAX_HISTORY]
+        ],
+        contract.SlateQuery(name="for_you", limit=LONG, exclude=dismissed),
+        contract.SlateQuery(name="again", limit=LONG, exclude=dismissed),
     )
+    return Wanted(key, slate_id, query, history.folded[0][2], history.newest, generation, experiments.arm(shopper_id))
 
 
 def _anonymous(family: keys.Family, content: str) -> tuple[str, bytes]:

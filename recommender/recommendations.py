@@ -9,7 +9,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from recommender import cache, keys, tasks
+from recommender import cache, counters, keys, tasks
 from recommender.models import Event
 
 __all__ = ["Item", "Slate", "for_page"]
@@ -89,6 +89,8 @@ def for_page(
                 page[name] = _viewed(looked_at, bodies)
             if not page[name].items:
                 page[name] = popular(name)
+    for slate in page.values():
+        counters.count("panels", label=slate.source)
     return page if shopper_id is None else _without_taken(page, shopper_id)
 
 

@@ -1,5 +1,6 @@
 """The connection to Redis, and the one error that leaves it."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,12 @@ def script(source: str) -> Any:
 
 
 _away_until = 0.0
+_spent = threading.local()
+
+
+def spent() -> float:
+    """Seconds that this thread has spent in Redis."""
+    return float(getattr(_spent, "seconds", 0.0))
 
 
 @contextmanager
@@ -52,7 +59,8 @@ def redis() -> Iterator[Redis]:
     swallows packets must not cost every page its timeout.
     """
     global _away_until
-    if time.monotonic() < _away_until:
+    began = time.monotonic()
+    if began < _away_until:
         raise CacheDown("Redis was away a moment ago")
     try:
         yield client()
@@ -61,3 +69,5 @@ def redis() -> Iterator[Redis]:
         raise CacheDown(str(error)) from error
     except RedisError as error:
         raise CacheDown(str(error)) from error
+    finally:
+        _spent.seconds = spent() + time.monotonic() - began

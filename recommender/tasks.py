@@ -29,7 +29,7 @@ from recommender.queries import Wanted
 
 logger = logging.getLogger(__name__)
 
-BATCH = 128  # keys taken at once: one call, or two where all have the longest histories
+BATCH = 256  # keys taken at once: one call, or two where all have the longest histories
 # What a request may weigh; the contract's limit leaves room for the envelope.
 MOST_BYTES = contract.MAX_BYTES - 100_000
 # The sweep looks at events that are this old: younger ones are probably being drained right now…
@@ -88,17 +88,38 @@ def refresh() -> int:
         return 0
     if taken.more:
         wake_worker()
+    counters.count("drains")
+    counters.observe("queue_wait_seconds", taken.waited)
     kept = 0
     batches = list(_batches(queries.build(taken.keys, time.time())))
     try:
         for position, batch in enumerate(batches):
             try:
-                kept += sum(map(bool, cache.put(_entries(batch), taken.deadline)))
+                kept += _put(batch, taken)
             except aws.EndpointError as error:
                 _back_off([one.key for later in batches[position:] for one in later], taken.deadline, error)
                 break
     except cache.CacheDown as error:
         logger.warning("%d keys stay in flight until the sweep, Redis is away: %s", len(taken.keys), error)
+    return kept
+
+
+def _put(batch: Sequence[Wanted], taken: pending.Taken) -> int:
+    """Ask, keep, and tell how it went. Returns how many slates were kept."""
+    entries = _entries(batch)
+    began = time.monotonic()
+    verdicts = cache.put(entries, taken.deadline)
+    counters.observe("write_seconds", [time.monotonic() - began])
+    now = time.time()
+    came = {key: taken.moment - waited for key, waited in zip(taken.keys, taken.waited, strict=True)}
+    # Only what an event has asked for: a slate that was made because it had grown old follows one of long ago.
+    news = (one for one, verdict in zip(batch, verdicts, strict=True) if verdict == cache.NEWER)
+    counters.observe(
+        "freshness_seconds",
+        [now - one.latest for one in news if one.latest > came[one.key] - _SETTLED.total_seconds()],
+    )
+    kept = len(verdicts) - verdicts.count(cache.REFUSED)
+    counters.count("slates_written", kept)
     return kept
 
 

@@ -6,10 +6,13 @@ Two kinds of work, two queues, two pools:
 and one clock: ``celery -A storefront beat``.
 """
 
+import gc
 import os
+from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
+from celery.signals import worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "storefront.settings")
 
@@ -68,3 +71,14 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(["recommender", "storefront"])
+
+
+@worker_ready.connect
+def _ready(**about: Any) -> None:
+    from recommender import metrics  # here, for Django is not yet set up when this file is read
+
+    metrics.start()
+    # What a drain makes, it drops without cycles; looking for some, again and again, was a fifth of its time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000)

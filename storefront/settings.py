@@ -72,6 +72,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "storefront.timing.ServerTiming",  # first, so that it times all the others
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",  # before sessions: a static file needs none
     "csp.middleware.CSPMiddleware",  # early, so that also answers of the middleware below carry the policy
@@ -148,6 +149,9 @@ SESSION_COOKIE_SECURE = not LOCAL
 CSRF_FAILURE_VIEW = "storefront.errors.csrf_failure"
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = not LOCAL
+
+# Whoever bears it may read /metrics. Without one, only a demonstration answers, and only to its own machine.
+METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

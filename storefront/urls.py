@@ -5,7 +5,7 @@ from django.urls.converters import StringConverter
 from drf_spectacular.views import SpectacularAPIView
 
 from ml.contract import MAX_TEXT
-from storefront import account, api, art, cart, checkout, closing, consent, errors, feedback, password, views
+from storefront import account, api, art, cart, checkout, closing, consent, errors, feedback, monitoring, password, views
 
 
 class ProductIdConverter(StringConverter):
@@ -52,6 +52,7 @@ urlpatterns = [
     path("api/recommendations", api.RecommendationsView.as_view(), name="api_recommendations"),
     path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("healthz", views.healthz, name="healthz"),
+    path("metrics", monitoring.scrape, name="metrics"),
     path("admin/", admin.site.urls),
 ]
 

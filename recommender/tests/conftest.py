@@ -52,6 +52,7 @@ def _forgetful_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_away_until", 0.0)
     recommendations._remembered.clear()
     counters._counts.clear()
+    counters._states.clear()
     aws._breaker.close()
     aws._made_runtime.cache_clear()
     aws._made_s3.cache_clear()

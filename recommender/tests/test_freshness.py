@@ -188,7 +188,7 @@ class TestNothingIsLost:
         redis_away()
         assert events.record(shopper_id, [view("p1")]) == 1
         assert Event.objects.count() == 1
-        assert counters.counts() == {"refreshes_dropped": 1}
+        assert counters.counts()["refreshes_dropped"] == 1
 
     def test_an_event_outlives_a_broker_that_is_away(self, redis: Redis) -> None:
         from storefront.celery import app
@@ -200,7 +200,7 @@ class TestNothingIsLost:
                 began = time.monotonic()
                 assert events.record(shopper_id, [view("p1")]) == 1
                 assert time.monotonic() - began < 5  # kombu's own way would be to try for ever
-        assert counters.counts() == {"wake_ups_dropped": 1}
+        assert counters.counts()["wake_ups_dropped"] == 1
         assert waiting(redis) == {f"shopper:{shopper_id}"}
         assert redis.get("{aisle}:wake") is None
 
@@ -211,9 +211,9 @@ class TestOnlyTheNewestIsKept:
         def put(event: int, name: str) -> list[int]:
             return cache.put([cache.Entry("shopper:1", cache.Body(slate_id=name), event=event)], 0)
 
-        assert put(5, "five") == [2]
-        assert put(4, "four") == [0]
-        assert put(5, "five again") == [1]
+        assert put(5, "five") == [cache.NEWER]
+        assert put(4, "four") == [cache.REFUSED]
+        assert put(5, "five again") == [cache.KEPT]
         body = cache.peek("shopper:1")
         assert body
         assert body.slate_id == "five again"
