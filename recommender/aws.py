@@ -75,7 +75,8 @@ _lock = Lock()
 def recommend(queries: Mapping[str, bytes], target_variant: str | None = None) -> answers.Response:
     """Ask in one invocation, within DEADLINE, with encoded queries by slate_id. Raises an EndpointError.
 
-    One attempt: retries belong to the pending set, which collapses what is asked again and backs off.
+    One attempt, and a second at once where the endpoint hung up. All other retries belong to the pending set, which
+    collapses what is asked again and backs off; nothing is hedged, since nobody waits for this answer.
     """
     body = orjson.dumps({"version": contract.VERSION, "queries": [*map(orjson.Fragment, queries.values())]})
     began = time.monotonic()
@@ -144,6 +145,18 @@ class _Call:
         self.given_up = False
 
     def run(self) -> bytes:
+        from botocore.exceptions import ConnectionClosedError
+
+        try:
+            return self._ask()
+        except ConnectionClosedError:
+            # So it looks when a connection that was kept alive is closed while it is taken up again. Asking twice
+            # does no harm, and the deadline is one for both.
+            if self.given_up:
+                raise
+            return self._ask()
+
+    def _ask(self) -> bytes:
         # Random, and of the batch only: it joins captured data with logs and says nothing about a shopper.
         variant = {"TargetVariant": self.target_variant} if self.target_variant else {}
         response = self.client.invoke_endpoint(

@@ -15,7 +15,8 @@ from recommender.store import NOW, PREFIX
 
 PENDING, LATER = f"{PREFIX}pending", f"{PREFIX}later"
 IN_FLIGHT, WAKE = f"{PREFIX}in-flight", f"{PREFIX}wake"
-_SWEPT, _MODEL, _WARMING = f"{PREFIX}swept", f"{PREFIX}model", f"{PREFIX}warming"
+_SWEPT, _MODEL = f"{PREFIX}swept", f"{PREFIX}model"
+_WARMING, _MIXED = f"{PREFIX}warming", f"{PREFIX}mixed"
 
 WAKE_SECONDS = 30  # a wake-up that nobody took by then is given up, and the next event sends another
 IN_FLIGHT_SECONDS = 30  # several times the longest drain (a few calls of aws.DEADLINE each)
@@ -81,10 +82,16 @@ return redis.call('SET', KEYS[3], 1, 'NX', 'EX', ARGV[1]) and 1 or 0
 """
 
 _NEW_MODEL = """
--- KEYS: model, warming   ARGV: version, seconds
-if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
-if not redis.call('SET', KEYS[2], 1, 'NX', 'EX', ARGV[2]) then return 0 end
+-- KEYS: model, warming, mixed   ARGV: version, seconds
+local changed = redis.call('GET', KEYS[1]) ~= ARGV[1]
+if not changed and redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
+if not redis.call('SET', KEYS[2], 1, 'NX', 'EX', ARGV[2]) then
+  -- What the last warming asked for, another model may have answered: once the canary is over it is asked for again.
+  if changed then redis.call('SET', KEYS[3], 1) end
+  return 0
+end
 redis.call('SET', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[3])
 return 1
 """
 
@@ -164,9 +171,9 @@ def mark_swept(moment: float) -> None:
 
 
 def is_new_model(model_version: str) -> bool:
-    """True once for each change of the model that answers."""
+    """True once for each change of the model that answers, and once more after a time in which two did."""
     with store.redis():
-        return bool(store.script(_NEW_MODEL)(keys=[_MODEL, _WARMING], args=[model_version, _WARMING_SECONDS]))
+        return bool(store.script(_NEW_MODEL)(keys=[_MODEL, _WARMING, _MIXED], args=[model_version, _WARMING_SECONDS]))
 
 
 def _some(keys: Collection[str]) -> Iterator[Sequence[str]]:

@@ -17,7 +17,7 @@ class FakeEndpoint:
     """An HTTP server on loopback that answers InvokeEndpoint in the contract's words, or as ``fault`` says.
 
     ``fault``: "" | "slow" | "trickle" | "html" | "nonsense" | "version" | "other answers" | "424" | "refusing model"
-    | "throttle" | "500" | "hang up". ``refuses`` is a product that makes a request a 400.
+    | "throttle" | "500" | "hang up" | "hang up once". ``refuses`` is a product that makes a request a 400.
     """
 
     def __init__(self) -> None:
@@ -121,6 +121,10 @@ class FakeEndpoint:
                 return _send(handler, 500, {"Message": "oops"}, "InternalFailure")
             case "missing":
                 return _send(handler, 400, {"Message": "Endpoint aisle not found."}, "ValidationError")
+            case "hang up once":
+                self.fault = ""
+                handler.close_connection = True
+                return None
             case "hang up":
                 handler.close_connection = True
                 return None

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from ml import contract
-from recommender import answers, aws, queries
+from recommender import answers, aws, cache, pending, queries, tasks
 from recommender.tests.conftest import ROOT, free_port, wait_for
 from recommender.tests.fakes import FakeEndpoint
 
@@ -37,7 +38,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         ("throttle", aws.EndpointBusy),
         ("500", aws.EndpointDown),
         ("missing", aws.EndpointDown),
-        ("hang up", aws.EndpointDown),
     ],
 )
 @pytest.mark.django_db
@@ -47,6 +47,34 @@ def test_each_fault_is_one_error_of_one_attempt(endpoint: FakeEndpoint, fault: s
         ask()
     assert type(raised.value) is error
     assert len(endpoint.requests) == 1
+
+
+@pytest.mark.django_db
+def test_a_call_that_was_hung_up_on_is_made_once_more(endpoint: FakeEndpoint) -> None:
+    endpoint.fault = "hang up"
+    with pytest.raises(aws.EndpointDown):
+        ask()
+    assert len(endpoint.requests) == 2
+    endpoint.fault = "hang up once"
+    assert ask().answers
+
+
+@pytest.mark.django_db
+def test_the_deadline_is_one_for_both_attempts(endpoint: FakeEndpoint, impatient: None) -> None:
+    endpoint.pause, endpoint.fault = 0.6, "hang up"
+    with pytest.raises(aws.EndpointSlow):
+        ask()
+
+
+@pytest.mark.django_db
+def test_an_answer_that_would_be_too_long_is_asked_for_in_halves(
+    redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contract, "MAX_BYTES", 60_000)
+    pending.add([f"product:p{n}" for n in range(16)])
+    assert tasks.refresh() == 16
+    assert 2 < len(endpoint.requests) < 16
+    assert cache.read(["product:p3"]).bodies["product:p3"].slates
 
 
 @pytest.mark.django_db

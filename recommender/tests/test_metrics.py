@@ -23,7 +23,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def scraped() -> dict[str, float]:
     """Samples by name and labels, as Prometheus's own parser reads them, with this process's counts carried."""
-    metrics.carry(store.client(), sent := Counter())
+    sent: Counter[str] = Counter()
+    metrics.carry(store.client(), sent)
     metrics.carry(store.client(), sent)  # carries nothing twice
     families = text_string_to_metric_families(metrics.text().decode())
     return {
@@ -84,8 +85,9 @@ def test_counts_of_processes_are_added_up(redis: Redis) -> None:
 def test_what_could_not_be_carried_is_carried_later(redis: Redis) -> None:
     nobody = Redis.from_url(f"redis://127.0.0.1:{free_port()}/0", socket_connect_timeout=0.2)
     counters.count("refreshes_dropped", 3)
+    sent: Counter[str] = Counter()
     with pytest.raises(RedisError, match="refused"):
-        metrics.carry(nobody, sent := Counter())
+        metrics.carry(nobody, sent)
     assert not sent
     assert scraped()["aisle_refreshes_dropped_total"] == 3
 

@@ -3,7 +3,7 @@
 import pytest
 from redis import Redis
 
-from recommender import pending, tasks
+from recommender import cache, pending, tasks
 from recommender.tests.fakes import FakeEndpoint
 
 pytestmark = pytest.mark.django_db
@@ -23,6 +23,35 @@ def test_a_change_of_model_asks_for_every_products_slates_once(redis: Redis, end
     pending.add(["product:p1"])
     tasks.refresh()
     assert warmings(redis) == 2
+
+
+def test_after_a_canary_no_slate_of_the_old_model_is_left(redis: Redis, endpoint: FakeEndpoint) -> None:
+    def answers(version: str) -> None:
+        endpoint.model_version = version
+        pending.add(["popular:"])
+        tasks.refresh()
+
+    def warmed_by(version: str) -> set[str]:
+        tasks.warm_products()
+        endpoint.model_version = version
+        tasks.refresh()
+        bodies = cache.read([f"product:p{n}" for n in range(1, 31)]).bodies
+        return {body.model_version for body in bodies.values()}
+
+    answers("m1")
+    redis.delete("{aisle}:warming")
+    answers("m2")  # the canary begins: products are asked for…
+    assert warmings(redis) == 2
+    assert warmed_by("m1") == {"m1"}  # …and the old model is who answers
+    answers("m2")  # the canary is over
+    assert warmings(redis) == 2
+    redis.delete("{aisle}:warming")  # ten minutes later
+    answers("m2")
+    assert warmings(redis) == 3
+    assert warmed_by("m2") == {"m2"}
+    redis.delete("{aisle}:warming")
+    answers("m2")
+    assert warmings(redis) == 3
 
 
 def test_warming_asks_for_the_whole_catalogue_behind_what_shoppers_wait_for(redis: Redis) -> None:
