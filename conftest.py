@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import django
 import pytest
@@ -33,6 +33,14 @@ os.environ.update(
 )
 
 django.setup()  # before the rooms' own conftest files, which import models
+
+
+@pytest.fixture(scope="session")
+def redis_command() -> Callable[[int], list[str]]:
+    """The command line of the demo's Redis on a port."""
+    from deploy.local import redis
+
+    return redis.command
 
 
 @pytest.fixture(scope="session")

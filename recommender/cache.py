@@ -2,6 +2,11 @@
 
 A key's value is a head of three numbers (until when it is fresh, the event and the generation that it was made from)
 and then a body. Whoever finds a slate missing or stale makes its key pending in the same step.
+
+A shopper's two slates of 48 products take 3 kB, so a gigabyte holds some 330,000 shoppers; give Redis ``maxmemory``
+and ``volatile-lfu``, and what is full gives up the slates read least and never the work. Bodies are not compressed:
+zlib's fastest would keep 1.2 kB, for 43 µs of each write and 17 µs of each read, as much as all else that is done to
+them (prototype, one core).
 """
 
 import random

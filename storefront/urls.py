@@ -5,7 +5,20 @@ from django.urls.converters import StringConverter
 from drf_spectacular.views import SpectacularAPIView
 
 from ml.contract import MAX_TEXT
-from storefront import account, api, art, cart, checkout, closing, consent, errors, feedback, monitoring, password, views
+from storefront import (
+    account,
+    api,
+    art,
+    cart,
+    checkout,
+    closing,
+    consent,
+    errors,
+    feedback,
+    monitoring,
+    password,
+    views,
+)
 
 
 class ProductIdConverter(StringConverter):

@@ -147,7 +147,7 @@ def waiting(redis: Redis) -> set[str]:
     return {str(key) for key in redis.zrange("{aisle}:pending", 0, -1)}
 
 
-def wait_for(true: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(true: Callable[[], object], seconds: float = 60) -> None:
     """Until it is; a test that waits in vain fails here."""
     end = time.monotonic() + seconds
     while not true():

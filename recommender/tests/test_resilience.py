@@ -3,14 +3,13 @@ second attempt are in test_aws.py, backing off and lost work in test_freshness.p
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from deploy.local import redis as local_redis
 from recommender import cache, counters, keys, pending, store, tasks
 from recommender.recommendations import for_page
 from recommender.tests.conftest import free_port, wait_for
@@ -76,10 +75,10 @@ def test_work_that_takes_long_has_a_queue_and_a_worker_of_its_own() -> None:
 
 
 @pytest.fixture
-def small_redis(monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+def small_redis(redis_command: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
     """A Redis of the demo's kind with room for a few hundred slates, in place of the usual one."""
     port = free_port()
-    command = local_redis.command(port)
+    command = redis_command(port)
     command[command.index("--maxmemory") + 1] = "3mb"
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     client = Redis(port=port)
