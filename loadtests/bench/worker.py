@@ -4,7 +4,7 @@ import time
 
 from redis import Redis
 
-from loadtests.bench import catalogue
+from loadtests.bench import catalogue, freshness
 from loadtests.bench.part import PATIENCE, BenchError
 from loadtests.bench.stack import Stack, answers, free_port
 
@@ -13,7 +13,7 @@ ROUND_TRIP_MS = 20
 
 
 def measure(stack: Stack) -> dict[str, float]:
-    return refreshes(stack)
+    return refreshes(stack) | freshness.measure(stack)
 
 
 def refreshes(stack: Stack) -> dict[str, float]:
