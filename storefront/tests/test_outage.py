@@ -15,11 +15,16 @@ from storefront.tests.conftest import Slates
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def nobody_there(*_: Any, **__: Any) -> Any:
+    """In place of opening a connection: neither the file nor the server is there, and no pool holds a connection."""
+    raise OperationalError("connection refused")
+
+
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def go_away() -> None:
         connection.close()
-        monkeypatch.setitem(connection.settings_dict, "NAME", "/nonexistent/shop")
+        monkeypatch.setattr(connection, "get_new_connection", nobody_there)
 
     return go_away
 
@@ -83,8 +88,8 @@ def test_it_is_over_when_it_is_over(
     monkeypatch.setattr(outage, "AWAY_SECONDS", 0.0)
     client.get("/")
     with monkeypatch.context() as patch:
-        patch.setitem(connection.settings_dict, "NAME", "/nonexistent/shop")
         connection.close()
+        patch.setattr(connection, "get_new_connection", nobody_there)
         assert "Aisle-Copy" in client.get("/").headers
     connection.close()
     monkeypatch.setattr(outage, "AWAY_SECONDS", 60.0)
