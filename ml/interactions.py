@@ -65,7 +65,7 @@ class Estimator:
         ones = np.ones(len(train.product), dtype=np.float32)
         self._held = sparse.csr_matrix((ones, train.product, train.start), shape=(len(train), train.products))
         self._damped = lru_cache(1)(lambda exponent: length_damped(self._held, exponent))
-        self._near = lru_cache(1)(self._nearest)
+        self._near = lru_cache(2)(self._nearest)  # a search turns back to its best
         self._ridge = lru_cache(1)(self._ridge_rows)
         self._pairs = lru_cache(1)(self._pair_rows)
 

@@ -1,6 +1,7 @@
 """From interactions to a model: every row-set in closed form, on all cores."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,35 +51,54 @@ class Fitted:
     itself: NDArray[np.float64]  # each product's co-occurrence with itself
 
 
+class Learner:
+    """Fits one export with whatever settings; what two settings share is made once."""
+
+    def __init__(self, export: Export) -> None:
+        export, self._popularity = _by_popularity(export)
+        self._catalogue, self._seen = export.catalogue, export.interactions
+        self._liking = np.array([max(TASTE[kind], 0.0) for kind in KIND_NAMES])[self._seen.kind]
+        self._households = lru_cache(1)(self._held_by_households)
+        self._baskets = lru_cache(1)(self._held_by_baskets)
+        self._by_household = lru_cache(1)(self._fitted_to_households)
+        self._by_basket = lru_cache(1)(self._fitted_to_baskets)
+
+    def learn(self, settings: Hyperparameters, version: str) -> Model:
+        near = settings.length_exponent, settings.damping, settings.candidates
+        return assembled(
+            self._catalogue,
+            self._popularity,
+            np.bincount(self._seen.product, self._liking, minlength=len(self._catalogue)).astype(np.float64),
+            self._by_household(*near, settings.household_penalty),
+            self._by_basket(*near, settings.basket_penalty),
+            settings,
+            version,
+        )
+
+    def _fitted_to_households(self, exponent: float, damping: float, candidates: int, penalty: float) -> Fitted:
+        held, near = self._households(exponent, damping, candidates)
+        return Fitted(ridge.fit(held, near, penalty), near, diagonal(held))
+
+    def _fitted_to_baskets(self, exponent: float, damping: float, candidates: int, penalty: float) -> Fitted:
+        held, near = self._baskets(exponent, damping)
+        return Fitted(ridge.fit(held, near.first(candidates), penalty), near, diagonal(held))
+
+    def _held_by_households(self, exponent: float, damping: float, candidates: int) -> tuple[Matrix, Neighbours]:
+        held = holding(self._seen.shopper, self._seen.product, self._liking, len(self._catalogue))
+        held.data = np.sqrt(held.data)
+        held = length_damped(held, exponent)
+        return held, strongest(held, damping, candidates)
+
+    def _held_by_baskets(self, exponent: float, damping: float) -> tuple[Matrix, Neighbours]:
+        held = holding(self._seen.basket, self._seen.product, self._liking, len(self._catalogue))
+        held.data = np.minimum(held.data, 1.0)
+        held = length_damped(held, exponent)
+        return held, strongest(held, damping, NEIGHBOURS)
+
+
 def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
     """Fit everything on all of ``export``."""
-    export, popularity = _by_popularity(export)
-    catalogue, seen = export.catalogue, export.interactions
-    products = len(catalogue)
-    liking = np.array([max(TASTE[kind], 0.0) for kind in KIND_NAMES])[seen.kind]
-
-    baskets = holding(seen.basket, seen.product, liking, products)
-    baskets.data = np.minimum(baskets.data, 1.0)
-    baskets = length_damped(baskets, settings.length_exponent)
-    households = holding(seen.shopper, seen.product, liking, products)
-    households.data = np.sqrt(households.data)
-    households = length_damped(households, settings.length_exponent)
-
-    by_household = strongest(households, settings.damping, settings.candidates)
-    by_basket = strongest(baskets, settings.damping, NEIGHBOURS)
-    return assembled(
-        catalogue,
-        popularity,
-        np.bincount(seen.product, liking, minlength=products).astype(np.float64),
-        Fitted(ridge.fit(households, by_household, settings.household_penalty), by_household, diagonal(households)),
-        Fitted(
-            ridge.fit(baskets, by_basket.first(settings.candidates), settings.basket_penalty),
-            by_basket,
-            diagonal(baskets),
-        ),
-        settings,
-        version,
-    )
+    return Learner(export).learn(settings, version)
 
 
 def assembled(

@@ -79,7 +79,8 @@ def ranked(terms: list[Term], questions: Questions) -> Codes:
 
     def work(first: int, last: int) -> None:
         answers = asked.rank(events, tasks[first:last], _NOTHING)
-        found[first:last, : answers.product.shape[1]] = answers.product
+        filled = np.arange(answers.product.shape[1]) < answers.length[:, None]  # beyond it lies what was there before
+        found[first:last, : answers.product.shape[1]] = np.where(filled, answers.product, -1)
 
     on_all_cores(work, len(questions))
     return found

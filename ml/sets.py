@@ -23,6 +23,7 @@ from ml.questions import Questions
 INTERACTIONS = ("train.txt", "test.txt")
 SESSIONS = ("train_sessions.txt", "test_prefixes.txt")
 MOST = 2**31 - 1
+TEXT = "utf-8-sig"  # some editors put a mark before the first line
 
 
 class SetError(MlError):
@@ -71,6 +72,8 @@ def read_sessions(directory: Path) -> tuple[Lines, Questions]:
     prefixes, targets = [], []
     path, lines = _opened(directory, SESSIONS[1])
     for number, line in lines:
+        if not line.strip():
+            continue
         prefix, tab, target = line.partition("\t")
         products, wanted = _numbers(path, number, prefix), _numbers(path, number, target)
         if not tab or not products or len(wanted) != 1:
@@ -108,7 +111,7 @@ def _numbers(path: Path, number: int, text: str) -> list[int]:
     try:
         numbers = [int(word) for word in text.split()]
     except ValueError:
-        bad = next(word for word in text.split() if not word.lstrip("+-").isdecimal())
+        bad = next((word for word in text.split() if not word.isdecimal()), text)
         raise SetError(f"{path}, line {number}: {bad!r:.40} is not a whole number") from None
     if numbers and not 0 <= min(numbers) <= max(numbers) <= MOST:
         raise SetError(f"{path}, line {number}: numbers must lie between 0 and {MOST}")
@@ -125,7 +128,7 @@ def _opened(directory: Path, name: str) -> tuple[Path, Iterator[tuple[int, str]]
 def _read(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        with gzip.open(path, "rt", encoding=TEXT) if path.suffix == ".gz" else path.open(encoding=TEXT) as file:
             for number, line in enumerate(file, 1):
                 yield number, line.rstrip("\n")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:

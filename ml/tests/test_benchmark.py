@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from ml import cooccurrence, evaluate, interactions, sessions, sets
 from ml.__main__ import main
 from ml.benchmark import benchmark
 from ml.published import SETS, published
-from ml.questions import Questions, hr_and_mrr, recall_and_ndcg
+from ml.questions import Questions, Term, hr_and_mrr, ranked, recall_and_ndcg
 from ml.search import Search
 from ml.sets import Lines, SetError
 from ml.tests import samples
@@ -88,9 +89,40 @@ def test_an_exported_catalogue_is_tuned_fitted_and_measured(tmp_path: Path) -> N
     assert found["trials"] == 5
 
 
-def test_a_set_too_small_to_tune_on_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"train.txt": ["0 1"], "test.txt": ["0 2"]},
+        {"train_sessions.txt": ["1 2 3 4"], "test_prefixes.txt": ["1\t2"]},
+        {"train_sessions.txt": ["1", "2", "3"], "test_prefixes.txt": ["1\t2"]},
+    ],
+)
+def test_a_set_too_small_to_tune_on_is_refused(files: dict[str, list[str]], tmp_path: Path) -> None:
     with pytest.raises(SetError, match="too small"):
-        benchmark(write(tmp_path / "set", {"train.txt": ["0 1"], "test.txt": ["0 2"]}))
+        benchmark(write(tmp_path / "set", files))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"train.txt": ["\ufeff0 1 1 2 2", "", "1 1 2 3", "2 2 3 1", "3"], "test.txt": ["0 3 3", "", "1 4", "2", "9 1"]},
+        {"train.txt": ["0 1 2\r", "1 1 2\r", "2 1 2\r"], "test.txt": ["0 100\r", "5 2000000000\r"]},
+        {"train_sessions.txt": ["1", "", "2 3", "4 4 4", "2 3 1 2"], "test_prefixes.txt": ["1\t2", "", " 9 9 \t 8 "]},
+        {"train_sessions.txt": ["1 2", "2 1"], "test_prefixes.txt": ["1\t2", "7\t7"]},
+    ],
+)
+def test_blank_lines_strangers_and_tiny_catalogues_are_measured(files: dict[str, list[str]], tmp_path: Path) -> None:
+    found = benchmark(write(tmp_path / "set", files))["metrics"]
+
+    assert all(0 <= value <= 1 for value in found.values())
+
+
+def test_places_beyond_what_can_be_shown_stay_empty() -> None:
+    rows = sparse.csr_matrix(([1.0], ([0], [1])), shape=(4, 4)).astype(np.float32)
+
+    found = ranked([Term(rows)], questions([[0], [0, 1, 2]], [[1], [3]]))
+
+    assert found[:, :4].tolist() == [[1, 2, 3, -1], [3, -1, -1, -1]]
 
 
 @pytest.mark.parametrize("writes", [write_interactions, write_sessions])
@@ -122,6 +154,7 @@ def test_rows_are_the_same_to_the_bit_on_any_number_of_threads(monkeypatch: pyte
     ("files", "says"),
     [
         ({"train.txt": ["0 1 2", "1 x 3"], "test.txt": ["0 3"]}, "train.txt, line 2: 'x' is not a whole number"),
+        ({"train.txt": ["0 1 2", "1 +-3"], "test.txt": ["0 3"]}, "train.txt, line 2: '+-3' is not a whole number"),
         ({"train.txt": ["0 1 2", "0 3"], "test.txt": ["0 3"]}, "train.txt, line 2: user 0 has a line already"),
         ({"train.txt": ["0 1 2", "1 -3"], "test.txt": ["0 3"]}, "train.txt, line 2: numbers must lie between 0 and"),
         ({"train.txt": ["0 1 2"]}, "holds neither test.txt nor test.txt.gz"),
