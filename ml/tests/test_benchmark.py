@@ -67,7 +67,7 @@ def test_interactions_are_tuned_fitted_and_measured(tmp_path: Path) -> None:
     found = json.loads(report.read_text())
     assert found["metrics"]["recall@20"] == 1.0  # four of a group's twelve are left, and all come first
     assert found["metrics"]["ndcg@20"] > 0.95
-    assert {"fit_seconds", "tune_seconds", "peak_rss_mb", "trials"} <= set(found)
+    assert {"fit_seconds", "fit_cpu_seconds", "tune_seconds", "tune_cpu_seconds", "peak_rss_mb", "trials"} <= set(found)
 
 
 def test_sessions_are_tuned_fitted_and_measured(tmp_path: Path) -> None:

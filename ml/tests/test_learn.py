@@ -9,7 +9,7 @@ from scipy import sparse
 
 from ml import cooccurrence, data, ridge
 from ml.contract import EventRow, ProductRow, Query, SlateName
-from ml.learn import Hyperparameters, learn
+from ml.learn import Hyperparameters, Learner, learn
 from ml.model import Model
 from ml.tests import samples
 
@@ -54,6 +54,16 @@ def test_the_one_product_that_a_shopper_lacks_comes_first(board: Model) -> None:
     for missing in range(SIZE):
         bought = [f"p{product:02}" for product in range(missing % 2, SIZE, 2) if product != missing]
         assert ask(board, "for_you", *bought) == [f"p{missing:02}"]
+
+
+def test_what_two_settings_share_changes_neither(tmp_path: Path) -> None:
+    export = data.read(samples.write_export(tmp_path))
+    learner = Learner(export)
+    learner.learn(Hyperparameters(), "first")
+
+    for settings in (Hyperparameters(household_penalty=8.0), Hyperparameters(damping=0.9, candidates=3)):
+        again, alone = learner.learn(settings, "again").rows, learn(export, settings, "alone").rows
+        assert [array.tobytes() for array in again] == [array.tobytes() for array in alone]
 
 
 def test_local_ridge_with_all_candidates_is_the_dense_solution() -> None:
