@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from ml.cooccurrence import Matrix, diagonal, holding, powers, similarity, strongest, strongest_per_row
@@ -43,19 +44,34 @@ def substitutes(near: Matrix, bought: Matrix, boost: float, count: int) -> Matri
     return strongest_per_row((near + alike).tocsr(), count)
 
 
+def introduce(rows: Matrix, near: Matrix, new: NDArray[np.bool_], lenders: int, share: float) -> Matrix:
+    """Let ``new`` products, which nobody has bought, be recommended: each is foretold as those that it resembles are.
+
+    A new product's column is ``share`` times the mean column of the ``lenders`` known products nearest to it. Each of
+    those leads to it by itself too, as if it had a one on the diagonal.
+    """
+    borrowing = sparse.diags(new.astype(np.float32)).dot(near).dot(sparse.diags((~new).astype(np.float32)))
+    lent = _mean_of(borrowing, lenders).T.tocsr() * share
+    return (rows + rows.dot(lent) + lent).tocsr().astype(np.float32)
+
+
 def lend(rows: Matrix, near: Matrix, lenders: int) -> Matrix:
     """Give each product without a row the mean of the rows of the ``lenders`` products that resemble it most.
 
-    So a product that nobody has bought yet can be asked about. It is recommended itself by the slate ``similar`` only,
-    until somebody buys it.
+    So a product that nobody has bought yet can be asked about.
     """
     has_row = np.diff(rows.indptr) > 0
     borrowing = sparse.diags((~has_row).astype(np.float32)).dot(near).dot(sparse.diags(has_row.astype(np.float32)))
-    share = strongest_per_row(borrowing.tocsr(), lenders)
-    share.eliminate_zeros()
-    total = np.asarray(share.sum(axis=1), dtype=np.float64).ravel()
-    lent = sparse.diags(powers(total, -1.0)).dot(share).dot(rows).tolil()
+    lent = _mean_of(borrowing, lenders).dot(rows).tolil()
     lent.setdiag(0)
     lent = lent.tocsr()
     lent.eliminate_zeros()
     return (rows + lent).tocsr().astype(np.float32)
+
+
+def _mean_of(near: Matrix, lenders: int) -> Matrix:
+    """Rows that take the weighted mean of each product's ``lenders`` nearest."""
+    share = strongest_per_row(near.tocsr(), lenders)
+    share.eliminate_zeros()
+    total = np.asarray(share.sum(axis=1), dtype=np.float64).ravel()
+    return sparse.diags(powers(total, -1.0)).dot(share)

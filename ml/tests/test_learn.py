@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from ml import cooccurrence, data, ridge
+from ml import content, cooccurrence, data, ridge
 from ml.contract import EventRow, ProductRow, Query, SlateName
 from ml.learn import Hyperparameters, Learner, learn
 from ml.model import Model
@@ -28,7 +28,8 @@ def checkerboard(directory: Path) -> Model:
         for product in range(shopper % 2, SIZE, 2)
         if product != shopper
     ]  # fmt: skip
-    return learn(data.read(samples.write_export(directory, events)), Hyperparameters(candidates=SIZE), "board")
+    export = samples.write_export(directory, events, samples.product_rows()[:SIZE])
+    return learn(data.read(export), Hyperparameters(candidates=SIZE), "board")
 
 
 def ask(model: Model, name: SlateName, *product_ids: str, kind: str = "purchase", limit: int = SIZE) -> list[str]:
@@ -133,6 +134,25 @@ def test_a_brand_new_product_borrows_the_rows_of_its_like(tmp_path: Path) -> Non
     assert together
     assert {shelf[product_id] for product_id in together} == {"Pasta"}
     assert "new" in ask(model, "similar", "p10", limit=12)
+    assert "new" in ask(model, "for_you", "p10", "p12", limit=40)
+    assert "new" not in ask(model, "for_you", "p30", "p32", limit=10)
+
+
+def test_a_brand_new_product_is_foretold_a_little_as_those_that_it_resembles_are() -> None:
+    rows = sparse.csr_matrix(np.array([[0, 0.4, 0, 0], [0.2, 0, 0.8, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=np.float32))
+    near = sparse.csr_matrix(np.array([[0] * 4, [0] * 4, [0] * 4, [0.1, 0.6, 0.2, 0]], dtype=np.float32))
+
+    found = content.introduce(rows, near, np.array([False, False, False, True]), lenders=2, share=0.5).toarray()
+
+    assert found[:, :3] == pytest.approx(rows.toarray()[:, :3])
+    # Three quarters of product 1 and a quarter of product 2, and these two themselves.
+    assert found[:, 3] == pytest.approx([0.5 * 0.75 * 0.4, 0.5 * (0.25 * 0.8 + 0.75), 0.5 * 0.25, 0])
+
+
+def test_a_catalogue_without_brand_new_products_is_left_as_it_is() -> None:
+    rows = sparse.csr_matrix(np.array([[0, 0.4], [0.2, 0]], dtype=np.float32))
+
+    assert (content.introduce(rows, rows, np.zeros(2, dtype=bool), lenders=2, share=0.5) != rows).nnz == 0
 
 
 def test_similar_products_share_the_type_first(model: Model) -> None:
