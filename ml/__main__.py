@@ -14,6 +14,7 @@ VERBS = {
     "train": ("ml.train", "learn a model from an export and score it on held-out weeks"),
     "serve": ("ml.serve", "answer /ping and /invocations with a trained model"),
     "evaluate": ("ml.evaluate", "score a model against popularity and co-occurrence, write nothing"),
+    "newcomers": ("ml.newcomers", "score how well products that nobody has bought yet are recommended"),
     "benchmark": ("ml.benchmark", "tune, fit and measure on a set of interactions or click sessions"),
     "recommend": ("ml.recommend", "print recommendations for products, with names and reasons"),
     "distributed": ("ml.distributed", "learn the same model as Spark jobs, for more than one machine holds"),
