@@ -22,7 +22,7 @@ TITLES = {
     "again": "Buy it again",
     "together": "Goes well with this",
     "similar": "Similar products",
-    "complete": "Goes with your cart",
+    "complete": "You may have forgotten",
     "popular": "Popular right now",
 }
 # The panel's own words on how personal it is, by the tier that filled it.

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.core import signing
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from recommender import privacy
@@ -151,3 +152,81 @@ def test_the_shop_sells_without_javascript(browser: Browser, live_server: LiveSe
     plain.get_by_label("Address").fill("1 Long Lane")
     plain.get_by_role("button", name="Place the order for $2.50").click()
     expect(plain.get_by_role("heading", name="Thank you")).to_be_visible()
+
+
+def test_the_drawer_opens_holds_the_focus_and_gives_it_back(page: Page, shelf: list[Product], slates: Slates) -> None:
+    page.goto("/product/p01/")
+    add = page.get_by_role("button", name="Add to cart")
+    add.click()
+    drawer = page.get_by_role("dialog", name="Your cart")
+    expect(drawer).to_contain_text("Product p01")
+    expect(page.get_by_role("heading", name="Your cart")).to_be_focused()
+    expect(drawer.get_by_role("status")).to_contain_text("Product p01 is in your cart.")
+    drawer.get_by_role("button", name="One Product p01 more").press("Enter")
+    expect(drawer.get_by_label("Quantity of Product p01")).to_have_value("2")
+    expect(drawer.get_by_role("button", name="One Product p01 more")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    expect(add).to_be_focused()
+    expect(page.locator("#cart-link")).to_contain_text(re.compile(r"Cart\s*2"))
+
+
+def test_what_was_removed_comes_back_by_keyboard(page: Page, shelf: list[Product], slates: Slates) -> None:
+    page.goto("/product/p01/")
+    page.get_by_role("button", name="Add to cart").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Product p01")
+    page.goto("/cart/")
+    page.get_by_role("button", name="Remove Product p01").press("Enter")
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_be_focused()
+    expect(page.get_by_role("status")).to_contain_text("Product p01 is taken out.")
+    expect(page.locator(".htmx-added, .htmx-settling")).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Quantity of Product p01")).to_have_value("1")
+
+
+def test_without_a_connection_nothing_is_lost_and_all_can_be_tried_again(
+    browser: Browser, live_server: LiveServer, shelf: list[Product], slates: Slates
+) -> None:
+    context = browser.new_context(base_url=live_server.url)
+    page = context.new_page()
+    page.goto("/product/p01/")
+    context.set_offline(True)
+    page.get_by_role("button", name="Add to cart").click()
+    expect(page.get_by_role("status")).to_contain_text("There is no connection. Nothing is lost.")
+    context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Product p01")
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_cart_account_and_error_pages_have_no_fault_that_axe_finds(
+    browser: Browser, live_server: LiveServer, shelf: list[Product], slates: Slates, scheme: Any, width: int
+) -> None:
+    slates.put("for_you", IDS[4:16], because="p01")
+    slates.put("complete", IDS[20:24], because="p01")
+    size = ViewportSize(width=width, height=844)
+    context = browser.new_context(base_url=live_server.url, color_scheme=scheme, viewport=size, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto("/product/p01/")
+    page.get_by_role("button", name="Yes, remember").click()
+    page.get_by_role("button", name="Add to cart").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Product p01")
+    faults = {"drawer": found_by_axe(page)}
+    for address in ("/cart/", "/checkout/", "/privacy/", "/why/", "/account/password/forgotten/", "/nowhere/"):
+        page.goto(address)
+        faults[address] = found_by_axe(page)
+    page.goto("/cart/")
+    page.get_by_role("button", name="Remove Product p01").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    faults["removed"] = found_by_axe(page)
+    context.close()
+    assert [fault for found in faults.values() for fault in found] == []
+
+
+def found_by_axe(page: Page) -> list[str]:
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": rules}})
+    return [f"{fault['id']}: {fault['nodes'][0]['html']}" for fault in found.response["violations"]]

@@ -2,7 +2,7 @@ import pytest
 from django.test import Client
 
 from recommender import events
-from storefront.models import MAX_LINES, MAX_QUANTITY, CartLine, Product
+from storefront.models import MAX_LINES, MAX_QUANTITY, Cart, CartLine, Product
 from storefront.tests.conftest import MakeProduct
 
 pytestmark = pytest.mark.django_db
@@ -84,7 +84,7 @@ def test_quantities_change_and_zero_removes(client: Client, shelf: list[Product]
     assert lines(client) == {"p01": 4, "p02": 1}
     text = client.post("/cart/update/", {"product_id": "p02", "quantity": "0"}, headers=HTMX).content.decode()
     assert lines(client) == {"p01": 4}
-    assert "Product p02" not in text
+    assert 'id="quantity-p02"' not in text
     assert '<span class="count">4</span>' in text
 
 
@@ -112,3 +112,82 @@ def test_carts_of_two_visitors_are_two(shelf: list[Product]) -> None:
     one.post("/cart/add/", {"product_id": "p01"})
     other.post("/cart/add/", {"product_id": "p02"})
     assert (lines(one), lines(other)) == ({"p01": 1}, {"p02": 1})
+
+
+def change(client: Client, **form: str) -> str:
+    return client.post("/cart/update/", {"product_id": "p01", **form}, headers=HTMX).content.decode()
+
+
+def test_plus_and_minus_step_from_what_the_form_shows(client: Client, shelf: list[Product]) -> None:
+    client.post("/cart/add/", {"product_id": "p01"})
+    change(client, quantity="1", step="more")
+    assert lines(client) == {"p01": 2}
+    text = change(client, quantity="2", step="less")
+    assert lines(client) == {"p01": 1}
+    assert "Product p01: 1 in your cart." in text
+    assert "is taken out" in change(client, quantity="1", step="less")
+    assert lines(client) == {}
+
+
+def test_no_step_leads_past_the_stock_or_a_household(client: Client, make_product: MakeProduct) -> None:
+    make_product("p01", stock=3)
+    client.post("/cart/add/", {"product_id": "p01", "quantity": "3"})
+    assert "There are only 3 of Product p01:" in change(client, quantity="3", step="more")
+    assert lines(client) == {"p01": 3}
+    Product.objects.update(stock=500)
+    change(client, quantity=str(MAX_QUANTITY), step="more")
+    assert lines(client) == {"p01": MAX_QUANTITY}
+
+
+def test_what_was_removed_can_be_put_back(client: Client, shelf: list[Product]) -> None:
+    client.post("/cart/add/", {"product_id": "p01", "quantity": "4"})
+    text = change(client, quantity="0")
+    assert 'name="quantity" value="4"' in text
+    assert "Undo" in text
+    assert "It is empty" in text
+    assert "Undo" not in change(client, quantity="4")
+    assert lines(client) == {"p01": 4}
+
+
+def test_undo_needs_no_javascript(client: Client, shelf: list[Product]) -> None:
+    client.post("/cart/add/", {"product_id": "p01", "quantity": "4"})
+    text = client.post("/cart/update/", {"product_id": "p01", "quantity": "0"}, follow=True).content.decode()
+    assert "Undo" in text
+    client.post("/cart/update/", {"product_id": "p01", "quantity": "4"})
+    assert lines(client) == {"p01": 4}
+    assert "Undo" not in client.get("/cart/").content.decode()
+
+
+def test_what_sold_out_can_be_taken_out_but_not_put_back(client: Client, shelf: list[Product]) -> None:
+    client.post("/cart/add/", {"product_id": "p01"})
+    Product.objects.filter(product_id="p01").update(stock=0)
+    change(client, quantity="1", step="more")
+    assert lines(client) == {"p01": 1}
+    assert "Undo" not in change(client, quantity="0")
+    change(client, quantity="1")
+    assert lines(client) == {}
+
+
+def test_the_drawer_holds_the_cart_where_a_page_asks_for_it(client: Client, shelf: list[Product]) -> None:
+    form = {"product_id": "p01", "drawer": ""}
+    text = client.post("/cart/add/", form, headers=HTMX).content.decode()
+    assert 'hx-swap-oob="innerHTML:#drawer"' in text
+    assert "Check out" in text
+    assert "#drawer" not in client.post("/cart/add/", {"product_id": "p02"}, headers=HTMX).content.decode()
+
+
+def test_adding_on_the_carts_page_shows_there(client: Client, shelf: list[Product]) -> None:
+    headers = HTMX | {"HX-Current-URL": "http://testserver/cart/"}
+    text = client.post("/cart/add/", {"product_id": "p02"}, headers=headers).content.decode()
+    assert '<div id="cart" class="cart" hx-swap-oob="true">' in text
+    assert "Product p02" in text
+
+
+def test_two_carts_become_one_within_bounds(shelf: list[Product]) -> None:
+    ours, guests = Cart.objects.create(), Cart.objects.create()
+    ours.add("p01", 15)
+    guests.add("p01", 15)
+    guests.add("p02", 1)
+    ours.take_over(guests)
+    assert dict(ours.lines.values_list("product_id", "quantity")) == {"p01": MAX_QUANTITY, "p02": 1}
+    assert not Cart.objects.filter(pk=guests.pk).exists()

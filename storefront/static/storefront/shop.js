@@ -90,6 +90,38 @@
     }
   });
 
+  // The drawer opens when the cart is put into it; the browser keeps the focus inside, and gives it back on closing.
+  const drawer = document.getElementById("drawer");
+  const status = document.getElementById("status");
+  document.addEventListener("htmx:oobAfterSwap", ({ detail }) => {
+    if (detail.target !== drawer || drawer.open) return;
+    drawer.showModal();
+    drawer.append(status); // outside of it, nobody would hear or see what is said
+  });
+  drawer.addEventListener("close", () => document.body.append(status));
+
+  // What could not be done is said, and can be tried again; a poll that fails is no shopper's concern.
+  const problems = { 403: "This page was open for too long.", 404: "That is no longer here.", 429: "That was a lot at once." };
+  function failed({ detail: { elt, xhr } }) {
+    if (elt.matches(".poll")) return;
+    const offline = !xhr || xhr.status === 0;
+    const said = document.createElement("p");
+    said.className = "stays";
+    said.textContent = offline ? "There is no connection. Nothing is lost." : (problems[xhr.status] ?? "That did not work on our side.");
+    const again = document.createElement("button");
+    const reload = !elt.isConnected || [403, 404].includes(xhr?.status);
+    again.textContent = reload ? "Reload the page" : "Try again";
+    again.addEventListener("click", () => {
+      said.remove();
+      if (reload) location.reload();
+      else if (elt.matches("button")) elt.click();
+      else htmx.trigger(elt, elt.matches("form") ? "submit" : "change");
+    });
+    said.append(again);
+    status.replaceChildren(said);
+  }
+  for (const sign of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) document.addEventListener(sign, failed);
+
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
   });
