@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Literal, cast, get_args
 
 Family = Literal["shopper", "product", "cart", "popular"]
+_FAMILIES = frozenset(get_args(Family))
 
 # A line end cannot be typed into a CSV cell or an address by accident, and so is in no product's id.
 _BETWEEN_IDS = "\n"
@@ -36,7 +37,7 @@ def popular(category: str = "") -> str:
 def parse(key: str) -> tuple[Family, str]:
     """Family and content of a key. Raises ValueError for one that was not made here."""
     family, separator, content = key.partition(":")
-    if not separator or family not in get_args(Family):
+    if not separator or family not in _FAMILIES:
         raise ValueError(f"not a key: {key!r:.80}")
     return cast(Family, family), content
 

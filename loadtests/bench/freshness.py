@@ -82,7 +82,9 @@ def trained(stack: Stack) -> Path:
         columns = [name for name in rows.column_names if name != "stock"]
         parquet.write_table(rows.select(columns), export / table / "part-00000.parquet")
     (export / "_SUCCESS").write_text("{}")
-    stack.python("train", "-m", "ml", "train", "--export", str(export), "--output", str(base)).finish()
+    stack.python(
+        "train", "-m", "ml", "train", "--export", str(export), "--output", str(base), "--set", "candidates=30"
+    ).finish()
     return base
 
 
@@ -135,10 +137,10 @@ class Browser:
         self.shopper_id = shopper_id
         self.cookies: SimpleCookie = SimpleCookie()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        page = self._ask(connection, "GET", "/demo/")
+        page = self._ask(connection, "GET", "/account/sign-in/")
         token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', page)
         if not token:
-            raise BenchError("the demo's page has no form")
+            raise BenchError("the page of signing in has no form")
         form = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1].decode(), "shopper": name})
         self._ask(connection, "POST", "/demo/sign-in", form, "application/x-www-form-urlencoded")
         connection.close()
