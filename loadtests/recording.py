@@ -59,7 +59,7 @@ class Recording:
             self.split[name][step].record(seconds)
 
     def latency(self, path: str) -> Histogram:
-        return merged(self.paths[path].values())
+        return merged(self.paths[path].values()) if path in self.paths else Histogram()
 
     def count(self) -> int:
         return sum(histogram.count for path in self.paths.values() for histogram in path.values())
