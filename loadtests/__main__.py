@@ -16,7 +16,6 @@ Exit code: 0 held, 1 an objective missed, 2 invalid or not possible.
 import locust  # noqa: F401  # isort: skip
 
 import argparse
-import dataclasses
 import os
 import signal
 import sys
@@ -109,7 +108,7 @@ def break_things(arguments: argparse.Namespace) -> int:
     with Stack(lambda news: console.print(f"[dim]{news}[/]")) as stack:
         left_out = "" if stack.postgres else "PostgreSQL restarted: left out, this machine has no PostgreSQL server"
         found = faults.run(stack, promised, tell)
-    cases = [dataclasses.asdict(each) for each in found]
+    cases = [each.shown() for each in found]
     result = results.made("faults", stack.host, cases=cases, left_out=left_out)
     path = results.save(result, arguments.output)
     console.print(tables.markdown(result), path, sep="\n", markup=False)
@@ -176,6 +175,23 @@ def _target(arguments: argparse.Namespace) -> Target:
 
 
 def main(words: list[str]) -> int:
+    arguments = _parser().parse_args(words)
+    try:
+        return int(arguments.act(arguments))
+    except (
+        addresses.NotAllowed,
+        plan.BadPlan,
+        NoShop,
+        NoStack,
+        faults.NotCalm,
+        stages.NotStarted,
+        ValueError,
+    ) as error:
+        print(f"loadtests: {error}", file=sys.stderr)
+        return INVALID
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadtests", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -206,21 +222,7 @@ def main(words: list[str]) -> int:
     verb = verbs.add_parser("table", help="Markdown tables (default: of the results that the README quotes)")
     verb.add_argument("results", type=Path, nargs="*", metavar="FILE")
     verb.set_defaults(act=table)
-
-    arguments = parser.parse_args(words)
-    try:
-        return int(arguments.act(arguments))
-    except (
-        addresses.NotAllowed,
-        plan.BadPlan,
-        NoShop,
-        NoStack,
-        faults.NotCalm,
-        stages.NotStarted,
-        ValueError,
-    ) as error:
-        print(f"loadtests: {error}", file=sys.stderr)
-        return INVALID
+    return parser
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from loadtests.plan import Faults
 
@@ -45,6 +46,10 @@ class Observed:
             elif one.failure:
                 self.failed[f"{one.path}: {one.failure}"] += 1
         self.panel_missing = longest_without([(one.ended, one.panel) for one in seen if one.panel is not None])
+
+    def shown(self) -> dict[str, Any]:
+        """For JSON."""
+        return vars(self) | {"failed": dict(self.failed)}
 
     def broken(self, promised: Faults) -> list[str]:
         """Which promises were not kept."""

@@ -1,5 +1,7 @@
 """What a fault's row says follows from what was seen."""
 
+import json
+
 import pytest
 
 from loadtests.observed import Observed, Seen, longest_without
@@ -44,6 +46,7 @@ def test_every_broken_promise_is_named() -> None:
     assert missing == "the panel was missing for 5.0 s"
     assert events == "of 10 events 1 were lost and 2 kept twice"
     assert recovery == "not recovered after 60 s"
+    assert json.loads(json.dumps(observed.shown()))["failed"] == {"home: status 500": 1}
 
 
 def test_without_a_database_only_home_and_category_must_be_served() -> None:
