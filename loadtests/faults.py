@@ -22,11 +22,12 @@ from redis import Redis
 
 from loadtests import arrivals, plan
 from loadtests.browser import Browser, connections
-from loadtests.observed import Observed, Seen
+from loadtests.observed import NEED_NO_DATABASE, Observed, Seen
 from loadtests.population import Population
 from loadtests.stack import Stack
 
 SHOPPERS = 30
+STRANGERS = 0.3  # of those who look at the home page and at a category: people without a session
 CALM = 1.0  # seconds; a page that takes longer although nothing is broken shows a machine that is too busy
 MIX = {"home": 5, "product": 3, "category": 2, "panel api": 3, "event": 4}
 NOTHING: Callable[[Stack], object] = lambda stack: None  # noqa: E731
@@ -91,7 +92,7 @@ POSTGRES = Case(
 
 
 class Load:
-    """Known shoppers' requests, open loop, all the time; every one is remembered."""
+    """Shoppers' requests, open loop, all the time; every one is remembered."""
 
     def __init__(self, stack: Stack, rate: float) -> None:
         self.seen: list[Seen] = []
@@ -102,6 +103,7 @@ class Load:
         self._events = Events()  # type: ignore[no-untyped-call]
         self._events.request.add_listener(self._see)  # type: ignore[no-untyped-call]
         self._pool = connections()
+        self.stranger = Browser.of(self.host, self._events.request, self._pool)
         self.browsers = [self.sign_in(shopper) for shopper in self.population.shoppers.names[:SHOPPERS]]
 
     def sign_in(self, shopper: str) -> Browser:
@@ -134,6 +136,8 @@ class Load:
         path = self._chance.choices(list(MIX), list(MIX.values()))[0]
         browser = self._chance.choice(self.browsers)
         product = self.population.products.draw(self._chance)
+        if path in NEED_NO_DATABASE and self._chance.random() < STRANGERS:
+            browser = self.stranger
         match path:
             case "home":
                 browser.page("/", path, panel=True, due=due)
