@@ -98,7 +98,8 @@ def _name(request: HttpRequest) -> str | None:
 
 
 def _is_copied(request: HttpRequest) -> bool:
-    return _name(request) in PAGES and request.method == "GET" and not request.META.get("QUERY_STRING")
+    is_part = "HX-Request" in request.headers  # of a listing, when its filters change
+    return _name(request) in PAGES and request.method == "GET" and not request.META.get("QUERY_STRING") and not is_part
 
 
 def _is_anybodys(request: HttpRequest, response: HttpResponseBase) -> bool:

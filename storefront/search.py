@@ -1,93 +1,134 @@
-"""Search: products that have all the words, in their name, brand, type or category.
+"""Search: products that have all the words, in their name, brand, type, category or department.
 
-The same plain SQL on SQLite and PostgreSQL. What SQL cannot do there, this process does with the catalogue's own
-vocabulary: find "jalapeño" by "jalapeno", and "tomato" by "tomatoe". That vocabulary is a few thousand words.
+A word that the catalogue does not know is read as the beginning or the middle of one that it knows, as two words
+written together, and last as a misspelling of the nearest one (Damerau's distance, by rapidfuzz).
 """
 
-import re
-import time
-import unicodedata
-from difflib import get_close_matches
-from functools import lru_cache
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from django.db.models import Case, IntegerField, Q, Value, When
+from rapidfuzz import fuzz, process
+from rapidfuzz.distance import OSA
 
-from storefront.models import Product, ProductQuerySet
+from storefront import index as catalogue
+from storefront import words
+from storefront.index import Index
 
-FIELDS = ("name", "brand", "type", "category")
 MOST_WORDS = 8
-LONGEST_WORD = 32
-KEPT = 300  # seconds that a process keeps the vocabulary: reading it takes a tenth of one
-_WORD = re.compile(r"[^\W_]+(?:['&.-][^\W_]+)*")
-_ALIKE = 0.75  # difflib's ratio: one letter wrong in four, two in seven
+LONGEST = 100  # characters of a query; nobody means the rest
+_SHORT = 4  # letters up to which a word forgives one mistake; a longer one forgives two
+_BEGUN = 2  # letters from which a word may be the beginning of another
+_INSIDE = 4  # letters from which it may be its middle
 
 
-def find(query: str) -> ProductQuerySet:
-    """Visible products with every word of the query: those named so first, then by popularity."""
-    words = _words(query)
-    if not words:
-        return Product.objects.none()
-    spelt = [_spellings(word) for word in words]
-    found = Product.objects.visible()
-    for spellings in spelt:
-        found = found.filter(_any_of(FIELDS, spellings))
-    in_name = Q()
-    for spellings in spelt:
-        in_name &= _any_of(("name",), spellings)
-    starts_name = Q()
-    for spelling in spelt[0]:
-        starts_name |= Q(name__istartswith=spelling)
-    rank = Case(
-        When(in_name & starts_name, then=Value(0)),
-        When(in_name, then=Value(1)),
-        default=Value(2),
-        output_field=IntegerField(),
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a query found: places of the index, best first."""
+
+    ranked: list[int]
+    corrected: str = ""  # the query as it was understood, if that is not as it was written
+    matched: frozenset[str] = frozenset()  # the catalogue's words that were looked for: those to mark
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How one word of a query is understood: products with any of these words, or with all of them."""
+
+    options: tuple[str, ...]
+    all_of_them: bool = False
+    instead: str = ""  # what to say that was looked for, if it is not what was asked for
+
+
+def find(query: str, exact: bool = False) -> Found:
+    """Products with every word: first what is called so, then by popularity. ``exact``: no spelling is corrected."""
+    index = catalogue.current()
+    asked = words.of(query[:LONGEST])[:MOST_WORDS]
+    readings = [_read(index, word, exact) for word in asked]
+    if not readings:
+        return Found([])
+    about = _all(index.about, readings)
+    named = about & _all(index.named, readings)
+    last = readings[-1].options
+    is_it = named & _any(index.is_a, last)
+    starts = named & _any(index.starts, readings[0].options)
+    tiers = is_it, starts - is_it, named - is_it - starts, about - named
+    corrected = _in_words(query, readings) if any(reading.instead for reading in readings) and about else ""
+    return Found([place for tier in tiers for place in sorted(tier)], corrected, _matched(readings))
+
+
+def nearest(query: str, most: int = 3) -> list[str]:
+    """Words of the catalogue that resemble one of the query's, for when nothing was found."""
+    index = catalogue.current()
+    close: dict[str, float] = {}
+    for word in words.of(query[:LONGEST])[:MOST_WORDS]:
+        if word in index.about:
+            continue
+        for other, score, _ in process.extract(word, index.written.keys(), scorer=fuzz.ratio, score_cutoff=66, limit=8):
+            close[other] = max(score, close.get(other, 0))
+    best = sorted((word for word in close if not word.isdigit()), key=lambda word: -close[word])
+    return [index.written[word] for word in best[:most]]
+
+
+def alone(query: str) -> list[tuple[str, int]]:
+    """Each word of a query that finds nothing as a whole, with how many products it finds by itself."""
+    index = catalogue.current()
+    asked = words.of(query[:LONGEST])[:MOST_WORDS]
+    counts = [(index.written.get(word, word), len(index.about.get(word, ()))) for word in asked]
+    return [(word, count) for word, count in counts if count and len(asked) > 1]
+
+
+def _read(index: Index, word: str, exact: bool) -> _Reading:
+    if word in index.about or exact:
+        return _Reading((word,))
+    if len(word) >= _BEGUN and (longer := [known for known in index.about if known.startswith(word)]):
+        return _Reading(tuple(longer))
+    if len(word) >= _INSIDE and (around := [known for known in index.about if word in known]):
+        return _Reading(tuple(around))
+    return _apart(index, word) or _corrected(index, word) or _Reading((word,))
+
+
+def _apart(index: Index, word: str) -> _Reading | None:
+    """Two words written as one: ``icecream``."""
+    for cut in range(2, len(word) - 1):
+        left, right = word[:cut], word[cut:]
+        if left in index.named and right in index.named and set(index.named[left]) & set(index.named[right]):
+            return _Reading((left, right), True, f"{index.written[left]} {index.written[right]}")
+    return None
+
+
+def _corrected(index: Index, word: str) -> _Reading | None:
+    """The nearest word: of those at the same distance one with the same first letter, and the most common of them."""
+    if len(word) < 3 or word.isdigit():
+        return None
+    mistakes = 1 if len(word) <= _SHORT else 2
+    close = process.extract(word, index.written.keys(), scorer=OSA.distance, score_cutoff=mistakes, limit=None)
+    if not close:
+        return None
+    best, *_ = min(close, key=lambda entry: (entry[1], entry[0][0] != word[0], -len(index.about[entry[0]])))
+    return _Reading((best,), instead=index.written[best])
+
+
+def _any(places: dict[str, catalogue.Places], options: Iterable[str]) -> set[int]:
+    return set().union(*(places.get(word, ()) for word in options))
+
+
+def _all(places: dict[str, catalogue.Places], readings: Iterable[_Reading]) -> set[int]:
+    found: set[int] | None = None
+    for reading in readings:
+        groups = [(word,) for word in reading.options] if reading.all_of_them else [reading.options]
+        for options in groups:
+            these = _any(places, options)
+            found = these if found is None else found & these
+    return found or set()
+
+
+def _matched(readings: Iterable[_Reading]) -> frozenset[str]:
+    return frozenset(word for reading in readings for word in reading.options)
+
+
+def _in_words(query: str, readings: list[_Reading]) -> str:
+    """The query with its corrections; the words that needed none as they were written."""
+    written = {words.word(spelling): spelling for spelling in reversed(words.written_in(query[:LONGEST]))}
+    return " ".join(
+        reading.instead or spelling for reading, spelling in zip(readings, reversed(written.values()), strict=False)
     )
-    return found.order_by(rank, "-popularity", "product_id")
-
-
-def _words(query: str) -> list[str]:
-    found = (_plain(word)[:LONGEST_WORD] for word in _WORD.findall(query[:1_000]))
-    return list(dict.fromkeys(_stem(word) for word in found))[:MOST_WORDS]
-
-
-def _any_of(fields: tuple[str, ...], spellings: list[str]) -> Q:
-    condition = Q()
-    for spelling in spellings:
-        for field in fields:
-            condition |= Q(**{f"{field}__icontains": spelling})
-    return condition
-
-
-def _plain(text: str) -> str:
-    """Lower case without accents."""
-    return "".join(part for part in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(part))
-
-
-def _stem(word: str) -> str:
-    """Without a plural's ending, so that "tomatoes" finds a tomato and "berries" a berry."""
-    for ending, kept in (("ies", ""), ("oes", "o"), ("shes", "sh"), ("ches", "ch"), ("sses", "ss"), ("xes", "x")):
-        if word.endswith(ending) and len(word) > len(ending) + 2:
-            return word.removesuffix(ending) + kept
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
-
-
-def _spellings(word: str) -> list[str]:
-    """How the catalogue may write the word: as asked, with its accents, or the closest words that it knows."""
-    known = _vocabulary(int(time.monotonic() // KEPT))
-    accented = {spelling for plain, spelling in known.items() if word in plain and word not in spelling.casefold()}
-    if accented or any(word in plain for plain in known):
-        return [word, *sorted(accented)]
-    return [known[close] for close in get_close_matches(word, known, n=3, cutoff=_ALIKE)] or [word]
-
-
-@lru_cache(maxsize=1)
-def _vocabulary(period: int) -> dict[str, str]:
-    """Every word of the visible catalogue, plain → as it is written."""
-    texts = {text for row in Product.objects.visible().values_list(*FIELDS).iterator() for text in row}
-    return {_plain(word): word for text in texts for word in _WORD.findall(text)}
-
-
-def refresh() -> None:
-    """Read the vocabulary anew at the next search, in this process."""
-    _vocabulary.cache_clear()

@@ -15,6 +15,7 @@ from storefront import (
     consent,
     errors,
     feedback,
+    listing,
     monitoring,
     password,
     views,
@@ -31,11 +32,12 @@ register_converter(ProductIdConverter, "product_id")
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("department/<slug:department>/", views.department, name="department"),
-    path("department/<slug:department>/<slug:category>/", views.category, name="category"),
+    path("department/<slug:department>/", listing.department, name="department"),
+    path("department/<slug:department>/<slug:category>/", listing.category, name="category"),
     path("product/<product_id:product_id>/", views.product, name="product"),
     path("art/<product_id:product_id>.svg", art.art, name="art"),
-    path("search/", views.search_page, name="search"),
+    path("search/", listing.search_page, name="search"),
+    path("search/suggest/", listing.suggest, name="suggest"),
     path("panel/", views.panel, name="panel"),
     path("why/", consent.why, name="why"),
     path("not-for-me/", feedback.dismiss, name="dismiss"),

@@ -12,13 +12,13 @@ from redis.exceptions import ResponseError
 
 from recommender import events, privacy, recommendations, store
 from recommender.recommendations import Item, Slate
-from storefront import menu, search
+from storefront import index
 from storefront.models import Product
 
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of other tests, recommender's too: menus, vocabularies, rate limits and slates outlive a rolled-back database.
+    """Of other tests, recommender's too: the index, rate limits and slates outlive a rolled-back database.
 
     What a process keeps of popular slates is shown when Redis has none: left there, it would fill these pages.
     """
@@ -26,8 +26,7 @@ def _nothing_remembered(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None
     recommendations._remembered.clear()
     with Redis.from_url(redis_url) as redis:
         redis.flushdb()
-    menu.refresh()
-    search.refresh()
+    index.refresh()
     cache.clear()
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storefront import search
+from storefront import index, search
 from storefront.tests.conftest import MakeProduct
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +23,7 @@ def shelves(make_product: MakeProduct) -> None:
 
 
 def found(query: str) -> list[str]:
-    return [product.product_id for product in search.find(query)]
+    return [index.current().ids[place] for place in search.find(query).ranked]
 
 
 def test_products_named_so_come_first_then_the_others_by_popularity() -> None:
@@ -68,3 +68,48 @@ def test_a_percent_sign_beside_a_word_is_no_wildcard() -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_a_search(query: str) -> None:
     assert len(found(query)) <= 7
+
+
+def corrected(query: str) -> str:
+    return search.find(query).corrected
+
+
+def test_a_correction_is_told_and_a_plural_is_none() -> None:
+    assert corrected("tomatto suop") == "tomato soup"
+    assert corrected("tomatoes soups") == ""
+    assert corrected("acme tomatto") == "acme tomato"
+    assert corrected("xylophone") == ""
+
+
+def test_an_exact_search_corrects_nothing() -> None:
+    assert search.find("tomatto", exact=True).ranked == []
+
+
+def test_the_beginning_of_a_word_finds_it_but_a_whole_word_is_not_a_beginning(make_product: MakeProduct) -> None:
+    make_product("peas", name="Peas")
+    make_product("peach", name="Peaches")
+    assert found("pea") == ["peas"]
+    assert found("peac") == ["peach"]
+    assert corrected("peac") == ""
+
+
+def test_two_words_written_as_one_are_read_as_two(make_product: MakeProduct) -> None:
+    make_product("ice", name="Vanilla ice cream")
+    assert found("icecream") == ["ice"]
+    assert corrected("icecream") == "ice cream"
+
+
+def test_what_a_product_is_comes_before_what_it_is_made_of(make_product: MakeProduct) -> None:
+    make_product("bar", name="Milk chocolate bar", type="Candy bar", popularity=99)
+    make_product("milk", name="Hill whole milk", type="Milk", brand="Hill")
+    assert found("milk") == ["milk", "bar"]
+
+
+def test_the_nearest_words_are_those_of_the_catalogue() -> None:
+    assert "pizza" in search.nearest("pizzzzas")
+    assert search.nearest("tomato") == []
+
+
+def test_words_of_a_search_without_results_are_counted_one_by_one() -> None:
+    assert search.alone("acme pizza xylophone") == [("acme", 2), ("pizza", 1)]
+    assert search.alone("xylophone") == []

@@ -126,6 +126,51 @@
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
   });
 
+  // The search box is a combobox: the focus stays in it, arrows walk the suggestions, Enter follows one.
+  const box = document.getElementById("q");
+  const list = document.getElementById("suggestions");
+  const options = () => [...list.children];
+  box.setAttribute("role", "combobox");
+  box.setAttribute("aria-autocomplete", "list");
+  box.setAttribute("aria-controls", list.id);
+  let at = -1;
+  function choose(index) {
+    at = index;
+    options().forEach((option, place) => option.setAttribute("aria-selected", place === at));
+    if (at < 0) return box.removeAttribute("aria-activedescendant");
+    box.setAttribute("aria-activedescendant", options()[at].id);
+    options()[at].scrollIntoView({ block: "nearest" });
+  }
+  function unfold(open) {
+    list.hidden = !open;
+    box.setAttribute("aria-expanded", open);
+    document.getElementById("suggested").textContent = open ? `${options().length} suggestions` : "";
+    choose(-1);
+  }
+  unfold(false);
+  const offer = () => unfold(options().length > 0 && document.activeElement === box && box.value.trim() !== "");
+  list.addEventListener("htmx:afterSwap", offer);
+  box.addEventListener("focus", offer);
+  box.form.addEventListener("focusout", ({ relatedTarget }) => box.form.contains(relatedTarget) || unfold(false));
+  list.addEventListener("mousedown", (event) => event.preventDefault()); // a click must not take the focus first
+  box.addEventListener("keydown", (event) => {
+    const count = list.hidden ? 0 : options().length;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && count) choose(((at + step + count + 2) % (count + 1)) - 1); // one place more: the box itself
+    else if (event.key === "Escape" && count) unfold(false);
+    else if (event.key === "Enter" && at >= 0) options()[at].click();
+    else return;
+    event.preventDefault();
+  });
+
+  // "Show more" is gone once it has been pressed: the keyboard goes on at the first of what it brought.
+  document.addEventListener("htmx:beforeSwap", ({ detail: { target } }) => {
+    if (target.id !== "more") return;
+    const last = target.previousElementSibling;
+    const go = () => last.nextElementSibling?.querySelector("a")?.focus({ preventScroll: true });
+    document.addEventListener("htmx:afterSettle", go, { once: true });
+  });
+
   // A second click on "place the order" is not a second order; the server sees to that too.
   document.addEventListener("submit", (event) => {
     if (!event.target.matches("[data-once]")) return;
