@@ -26,11 +26,6 @@ class ProductQuerySet(models.QuerySet["Product"]):
     def in_stock(self) -> Self:
         return self.filter(stock__gt=0)
 
-    def in_category(self, department: str, category: str = "") -> Self:
-        """Of one department, or of one category in it: two departments may each have a category of one name."""
-        found = self.filter(department=department)
-        return found.filter(category=category) if category else found
-
     def in_order(self, ids: Iterable[str]) -> "list[Product]":
         """The products of these ids, in the order of the ids, in one query. Ids that nothing bears are skipped."""
         wanted = list(dict.fromkeys(ids))
@@ -62,19 +57,9 @@ class Product(models.Model):
             # The last guard against selling what is not there; checkout's conditional update is the first.
             models.CheckConstraint(condition=Q(stock__gte=0), name="product_stock_not_negative"),
         )
-        # A listing is one department or category of the visible products in the default order.
+        # The order in which storefront.index reads the catalogue; listings then ask by key alone.
         indexes = (
             models.Index(fields=["-popularity", "product_id"], condition=Q(hidden=False), name="product_popular"),
-            models.Index(
-                fields=["department", "category", "-popularity", "product_id"],
-                condition=Q(hidden=False),
-                name="product_in_category",
-            ),
-            models.Index(
-                fields=["department", "-popularity", "product_id"],
-                condition=Q(hidden=False),
-                name="product_in_department",
-            ),
         )
 
     def __str__(self) -> str:
