@@ -89,7 +89,7 @@ def _export(directory: Path, tell: Callable[[], None]) -> Report:
     asked = [trial for trial in evaluate.trials(left, weeks, SEED) if trial.slate == "for_you"]
     learner = Learner(left)
     search: Search[Hyperparameters] = Search(
-        lambda settings: _mean(_foretold(learner.learn(settings, "trial"), asked)), tell
+        lambda settings: _mean(_foretold(learner.learn(settings, "trial"), asked)), tell, interactions.MARGIN
     )
     settings = search.best(Hyperparameters(), EXPORT_GRIDS, EXPORT_TRIALS)
     tuned = Moment.now()
@@ -152,13 +152,18 @@ def statistics(train: Lines, test: Questions) -> dict[str, int]:
 
 def table(report: Report) -> Table:
     measured = report["metrics"]
+    took = f"fit {report['fit_seconds']} s, tuning {report['tune_seconds']} s, {report['peak_rss_mb']} MB"
+    if len(measured) > 2:  # an export's protocols, too many for columns
+        grid = Table("metric", "Aisle", title=took)
+        for metric, value in measured.items():
+            grid.add_row(metric, f"{value:.4f}")
+        return grid
     name, rows = published(report["set"])
     grid = Table(title=name or "A set of your own: no published figures are known here")
     for heading in ("model", *measured, "source"):
         grid.add_column(heading, justify="left" if heading in ("model", "source") else "right")
     for row in rows:
         grid.add_row(row.model, *("–" if value is None else f"{value:.4f}" for value in row.values), row.source)
-    took = f"fit {report['fit_seconds']} s, tuning {report['tune_seconds']} s, {report['peak_rss_mb']} MB"
     grid.add_row("Aisle", *(f"{value:.4f}" for value in measured.values()), took, style="bold")
     return grid
 

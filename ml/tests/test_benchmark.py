@@ -78,13 +78,15 @@ def test_sessions_are_tuned_fitted_and_measured(tmp_path: Path) -> None:
     assert json.loads(report.read_text())["metrics"] == {"hr@20": 1.0, "mrr@20": 1.0}
 
 
-def test_an_exported_catalogue_is_tuned_fitted_and_measured(tmp_path: Path) -> None:
+def test_an_exported_catalogue_is_tuned_fitted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.json"
 
     assert main(["benchmark", str(samples.write_export(tmp_path / "export")), "--json", str(report)]) == 0
 
     found = json.loads(report.read_text())
     assert set(found["metrics"]) == set(evaluate.METRICS)
+    printed = capsys.readouterr().out
+    assert all(f"{name} │ {value:.4f}" in " ".join(printed.split()) for name, value in found["metrics"].items())
     assert found["metrics"]["completion_known:recall@20"] > 0.5
     assert found["trials"] == 5
 
