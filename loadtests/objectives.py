@@ -53,8 +53,8 @@ def measured(recording: Recording, path: str, name: str) -> float:
     if name.endswith("_ms"):
         return latency.percentile(int(name[1:3]) / 100) * 1e3
     if name == "error_rate":
-        return recording.failures[path].total() / latency.count
-    sources = recording.sources[path]
+        return sum(recording.failures.get(path, {}).values()) / latency.count
+    sources = recording.sources.get(path)
     if not sources:
         return math.nan
     own, stale = (sum(sources[source] for source in kind) for kind in (OWN, STALE))

@@ -104,7 +104,7 @@ def _sources(recording: Recording) -> str:
     kinds = sorted({kind for counts in recording.sources.values() for kind in counts})
     rows = []
     for path, counts in sorted(recording.sources.items()):
-        total = counts.total()
+        total = counts.total() or 1
         rows.append([path, f"{total:,}", *(f"{counts[kind] / total:.1%}" for kind in kinds)])
     return _table(["path", "panels", *kinds], rows)
 

@@ -75,6 +75,15 @@ def test_a_path_that_was_asked_for_and_never_answered_is_missed() -> None:
     assert not objectives.judge(recorded([0.01]), {"search": {"p50_ms": 10.0}}, ["home"])
 
 
+def test_judging_adds_nothing_to_what_was_recorded() -> None:
+    recording = recorded([0.01])
+    del recording.sources["home"]
+    before = recording.shown()
+    (verdict,) = objectives.judge(recording, {"home": {"hit_rate": 0.5}}, ["home"])
+    assert str(verdict) == "home: hit_rate was not measured"
+    assert recording.shown() == before
+
+
 def test_an_objective_of_nothing_says_what_was_measured() -> None:
     assert str(Verdict("home", "error_rate", 0.0, 0.02)) == "home: error_rate 0.02 > 0"
 
