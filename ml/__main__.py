@@ -19,7 +19,9 @@ VERBS = {
     "recommend": ("ml.recommend", "print recommendations for products, with names and reasons"),
     "distributed": ("ml.distributed", "learn the same model as Spark jobs, for more than one machine holds"),
     "bench": ("ml.bench", "measure how fast the model answers, on made-up catalogues"),
-    "deploy": ("ml.deploy", "put a registered model on an endpoint, and say what runs there"),
+    "deploy": ("ml.deploy", "move the endpoint to a registered model, by a canary"),
+    "rollback": ("ml.rollback", "move the endpoint back to what served before"),
+    "status": ("ml.status", "say what the endpoint serves, what is on its way, and what is registered"),
     "pipeline": ("ml.pipeline", "train, gate, register and deploy: the whole loop in the cloud"),
 }
 

@@ -15,14 +15,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deploy.local import storage
+from deploy.local.alarms import Alarms
 from deploy.local.capture import Capture
 from deploy.local.containers import IMAGES
 from deploy.local.control import Control
 from deploy.local.endpoints import Endpoints
+from deploy.local.host import Host
 from deploy.local.jobs import Jobs
 from deploy.local.metrics import Metrics
 from deploy.local.registry import Registry
 from deploy.local.runtime import Runtime
+from deploy.local.scaling import Scaler
 from deploy.local.storage import CorruptState, Storage
 
 log = logging.getLogger("deploy.local")
@@ -41,8 +44,11 @@ class Cloud:
         self._work = state / "work"
         self._storage = Storage(state / "s3")
         self._registry = Registry(state / "sagemaker.json")
-        self._jobs = Jobs(self._storage, self.keep, images, work=self._work, logs=state / "logs")
-        self._endpoints = Endpoints(self._storage, self.keep, images, work=self._work, logs=state / "logs")
+        host = Host(self._storage, self.keep, images, work=self._work, logs=state / "logs")
+        self._alarms = Alarms()
+        self._jobs = Jobs(host)
+        self._endpoints = Endpoints(host, self._alarms)
+        self._scaler = Scaler(self._endpoints)
         self._opened = contextlib.ExitStack()
         self._control: Control
         self._runtime: Runtime
@@ -62,6 +68,8 @@ class Cloud:
         self._runtime.start()
         self._control.start()
         self._endpoints.resume()
+        self._alarms.start()
+        self._scaler.start()
         log.info("%d objects restored from %s, %s", count, self._state, storage.free(self._state))
 
     def keep(self) -> None:
@@ -72,8 +80,10 @@ class Cloud:
     def close(self) -> None:
         """Stop every child, then the servers, and keep what changed last."""
         self._control.close()
+        self._scaler.close()
         self._jobs.close()
         self._endpoints.close()
+        self._alarms.close()
         self._runtime.close()
         self.keep()
         self._opened.close()

@@ -10,10 +10,12 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 from xml.sax.saxutils import escape
 
+from moto.cloudwatch.models import cloudwatch_backends
+from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.core.responses import ActionResult, EmptyResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sagemaker import urls
@@ -22,13 +24,18 @@ from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig
 from moto.sagemaker.responses import SageMakerResponse
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from deploy.local.endpoints import IN_PROGRESS, Endpoints, shown_capture, summarise
+from deploy.local.deployment import Wish, shown_capture
+from deploy.local.endpoints import IN_PROGRESS, Endpoints
+from deploy.local.fleets import MOST_INSTANCES, summarise
 from deploy.local.jobs import Jobs
+from deploy.local.policy import BadPolicy, Policy
 from deploy.local.runtime import SAID, SERVER
 from deploy.local.storage import Storage
 
 StartResponse = Callable[..., Any]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+PROPERTIES = frozenset({"DesiredInstanceCount", "DesiredWeight", "DataCaptureConfig"})
 
 log = logging.getLogger("deploy.local")
 
@@ -113,12 +120,21 @@ class SageMaker(SageMakerResponse):
         if name in self.sagemaker_backend.endpoint_configs:
             found = self.sagemaker_backend.endpoint_configs[name].endpoint_config_arn
             raise AWSValidationException(f'Cannot create already existing endpoint configuration "{found}".')
-        for variant in self._get_param("ProductionVariants"):
+        variants = self._get_param("ProductionVariants")
+        shadows = self._get_param("ShadowProductionVariants") or []
+        for variant in [*variants, *shadows]:
             if "ModelName" not in variant:
-                raise AWSValidationException("the local cloud needs a ModelName in each production variant")
-        if self._get_param("ShadowProductionVariants"):
-            raise AWSValidationException("the local cloud has no shadow variants")
-        return super().create_endpoint_config()
+                raise AWSValidationException("the local cloud needs a ModelName in each variant")
+            if variant.get("InitialInstanceCount", 1) > MOST_INSTANCES:
+                raise AWSValidationException(f"the local cloud runs at most {MOST_INSTANCES} instances of a variant")
+        if shadows and (len(shadows), len(variants)) != (1, 1):
+            raise AWSValidationException("A shadow needs exactly one production variant and one shadow variant")
+        for variant in shadows:
+            self.sagemaker_backend.describe_model(variant["ModelName"])
+        result = super().create_endpoint_config()
+        config: Any = self.sagemaker_backend.endpoint_configs[name]
+        config.shadow_production_variants = shadows or None
+        return result
 
     def create_endpoint(self) -> ActionResult:
         name = self._get_param("EndpointName")
@@ -128,9 +144,9 @@ class SageMaker(SageMakerResponse):
             )
         config = self._config()
         endpoint = self.sagemaker_backend.create_endpoint(name, config.endpoint_config_name, self._get_param("Tags"))
-        endpoint.production_variants = summarise(config)
+        endpoint.production_variants = summarise(config.production_variants)
         endpoint.data_capture_config = shown_capture(config.data_capture_config)  # type: ignore[assignment]
-        self.endpoints.deploy(self.region, endpoint, config.endpoint_config_name, "Creating")
+        self.endpoints.deploy(self.region, endpoint, Wish(config.endpoint_config_name), "Creating")
         return ActionResult({"EndpointArn": endpoint.arn})
 
     def update_endpoint(self) -> ActionResult:
@@ -138,16 +154,49 @@ class SageMaker(SageMakerResponse):
         if endpoint.endpoint_status != "InService":
             state = "in-progress" if endpoint.endpoint_status in IN_PROGRESS else endpoint.endpoint_status
             raise AWSValidationException(f'Cannot update {state} endpoint "{endpoint.arn}".')
-        self.endpoints.deploy(self.region, endpoint, self._config().endpoint_config_name, "Updating")
+        deployment = self._get_param("DeploymentConfig")
+        wish = Wish(self._config().endpoint_config_name, self._policy(endpoint, deployment), self._retained())
+        if deployment:
+            endpoint.last_deployment_config = dict(deployment)  # type: ignore[attr-defined]
+        self.endpoints.deploy(self.region, endpoint, wish, "Updating")
         return ActionResult({"EndpointArn": endpoint.arn})
 
+    def _policy(self, endpoint: FakeEndpoint, deployment: Mapping[str, Any] | None) -> Policy:
+        try:
+            policy = Policy.of(deployment)
+        except BadPolicy as bad:
+            raise AWSValidationException(f"Invalid DeploymentConfig: {bad}") from None
+        known = cloudwatch_backends[ACCOUNT][self.region].alarms
+        for name in policy.alarms:
+            if name not in known:
+                raise AWSValidationException(f"The alarm {name} does not exist")
+            if known[name].state_value == "ALARM":
+                raise AWSValidationException(f"The alarm {name} is in ALARM state before the deployment begins")
+        before = {each["VariantName"] for each in endpoint.production_variants}
+        after = {each["VariantName"] for each in self._config().production_variants}
+        if deployment and before != after:
+            raise AWSValidationException("A blue/green deployment must keep the names of the variants")
+        return policy
+
+    def _retained(self) -> frozenset[str]:
+        """The properties of the present variants that this update shall keep."""
+        if not self._get_param("RetainAllVariantProperties"):
+            return frozenset()
+        excluded = self._get_param("ExcludeRetainedVariantProperties") or []
+        return PROPERTIES - {each["VariantPropertyType"] for each in excluded}
+
     def update_endpoint_weights_and_capacities(self) -> ActionResult:
-        """Keeps the weight or the count that the request does not name; moto would empty it."""
+        """Keeps the weight or the count that the request does not name; moto would empty it. Counts become real."""
         endpoint = self._endpoint()
+        if endpoint.endpoint_status != "InService":
+            raise AWSValidationException(f'Cannot update {endpoint.endpoint_status} endpoint "{endpoint.arn}".')
         before = copy.deepcopy(endpoint.production_variants)
         result = super().update_endpoint_weights_and_capacities()
         for variant, old in zip(endpoint.production_variants, before, strict=True):
+            wanted = variant.get("DesiredInstanceCount") or old["DesiredInstanceCount"]
             variant.update({field: old[field] for field in old if variant.get(field) is None})
+            variant.update({field: old[field] for field in ("CurrentInstanceCount", "DesiredInstanceCount")})
+            self.endpoints.scale(self.region, endpoint, variant["VariantName"], min(wanted, MOST_INSTANCES))
         return result
 
     def delete_endpoint(self) -> ActionResult:
@@ -155,6 +204,14 @@ class SageMaker(SageMakerResponse):
         result = super().delete_endpoint()
         self.endpoints.remove(self.region, self._get_param("EndpointName"))
         return result
+
+    # Tags
+
+    def add_tags(self) -> ActionResult:
+        """A tag of the same key is replaced; moto would keep both."""
+        keys = [tag["Key"] for tag in self._get_param("Tags")]
+        self.sagemaker_backend.delete_tags(self._get_param("ResourceArn"), keys)
+        return super().add_tags()
 
     def _endpoint(self) -> FakeEndpoint:
         name = self._get_param("EndpointName")
@@ -229,10 +286,10 @@ def kept(application: Application, objects: Storage, keep: Callable[[], None]) -
 
 
 def _changes(environ: dict[str, Any]) -> bool:
-    """Whether a request may change what is kept: any S3 write, any SageMaker call that does not merely read."""
+    """Whether a request may change what is kept: any write to S3, any other call that does not merely read."""
     action = environ.get("HTTP_X_AMZ_TARGET", "")
     if action:
-        return action.startswith("SageMaker.") and not action.startswith(("SageMaker.Describe", "SageMaker.List"))
+        return not action.rpartition(".")[2].startswith(("Describe", "List", "Get"))
     return environ["REQUEST_METHOD"] in {"PUT", "POST", "DELETE"}
 
 

@@ -12,20 +12,19 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.core.utils import utcnow
-from moto.logs.models import logs_backends
 
-from deploy.local import containers, registry
+from deploy.local import containers, logs, registry
 from deploy.local.containers import PROJECT, Failure
+from deploy.local.host import Host
+from deploy.local.logs import Follower, Stream
 from deploy.local.process import Process
-from deploy.local.storage import NoSuchObject, Storage
+from deploy.local.storage import NoSuchObject
 
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 STOP_SECONDS = 120.0  # SageMaker's wait between SIGTERM and SIGKILL of a training container
 DAY_SECONDS = 86_400
 REASON_LIMIT = 1_024  # characters of a FailureReason
@@ -48,22 +47,10 @@ log = logging.getLogger("deploy.local")
 
 
 class Jobs:
-    """Every training job of this program's life. ``work`` is scratch space, ``logs`` stays."""
+    """Every training job of this program's life."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        keep: Callable[[], None],
-        images: Mapping[str, Sequence[str]],
-        *,
-        work: Path,
-        logs: Path,
-    ) -> None:
-        self._storage = storage
-        self._keep = keep
-        self._images = images
-        self._work = work
-        self._logs = logs
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self._runs: dict[tuple[str, str], Run] = {}
 
     def settle(self) -> None:
@@ -75,10 +62,8 @@ class Jobs:
 
     def start(self, region: str, job: Job) -> None:
         """Run a job that was just created."""
-        name = job.training_job_name
-        base, log_path = self._work / f"job-{name}", self._logs / f"training-{name}.log"
-        run = Run(region, job, self._storage, self._keep, self._images, base=base, log_path=log_path)
-        self._runs[region, name] = run
+        run = Run(region, job, self._host)
+        self._runs[region, job.training_job_name] = run
         run.start()
 
     def stop(self, region: str, name: str) -> None:
@@ -97,30 +82,17 @@ class Jobs:
 class Run(threading.Thread):
     """One job from Starting to its end."""
 
-    def __init__(
-        self,
-        region: str,
-        job: Job,
-        storage: Storage,
-        keep: Callable[[], None],
-        images: Mapping[str, Sequence[str]],
-        *,
-        base: Path,
-        log_path: Path,
-    ) -> None:
+    def __init__(self, region: str, job: Job, host: Host) -> None:
         super().__init__(name=f"job-{job.training_job_name}")
         self._region = region
         self._job = job
-        self._storage = storage
-        self._keep = keep
-        self._images = images
-        self._base = base
-        self._log_path = log_path
+        self._host = host
+        self._base = host.work / f"job-{job.training_job_name}"
+        self._log_path = host.logs / f"training-{job.training_job_name}.log"
         self._ending = threading.Event()
         self._outcome = "Completed"
         self._grace = STOP_SECONDS
         self._values: dict[str, float] = {}
-        self._read, self._unfinished = 0, b""  # of the log: bytes, and a line without its end
         _begin(job)
 
     def stop(self, outcome: str) -> None:
@@ -154,13 +126,13 @@ class Run(threading.Thread):
         _end(self._job, outcome, reason)
         log.info("training job %s: %s %s", self._job.training_job_name, outcome, reason or "")
         try:
-            self._keep()
+            self._host.keep()
         except OSError as error:
             log.error("training job %s is not kept: %s", self._job.training_job_name, error)
 
     def _train(self) -> None:
         job = self._job
-        command = containers.command(self._images, job.algorithm_specification.get("TrainingImage", ""), "train")
+        command = containers.command(self._host.images, job.algorithm_specification.get("TrainingImage", ""), "train")
         if job.resource_config.get("InstanceCount", 1) != 1:
             raise Failure("ClientError: the local cloud trains on one instance")
         _move(job, "Downloading")
@@ -218,7 +190,7 @@ class Run(threading.Thread):
             (self._base / "input/config" / f"{name}.json").write_text(json.dumps(content))
 
     def _download(self, prefix: str, directory: Path, *, needed: bool) -> None:
-        found = self._storage.below(prefix)
+        found = self._host.storage.below(prefix)
         if needed and not found:
             raise NoSuchObject(f"no S3 objects found under {prefix}")
         for url, name in found:
@@ -226,7 +198,7 @@ class Run(threading.Thread):
             if not path.is_relative_to(directory.resolve()):
                 raise Failure(f"ClientError: the key of {url} leads out of its channel")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self._storage.read(url))
+            path.write_bytes(self._host.storage.read(url))
 
     def _execute(self, command: Sequence[str]) -> None:
         """Run the container to its end. Raises Failure if its exit code is not 0 and nobody asked it to end."""
@@ -237,15 +209,15 @@ class Run(threading.Thread):
         limit = (job.stopping_condition or {}).get("MaxRuntimeInSeconds", DAY_SECONDS)
         deadline = time.monotonic() + limit
         process.start()
-        listen = self._listener()
+        log_file, listen = Follower(self._log_path), self._listener()
         try:
             while process.poll() is None and not self._ending.wait(0.05):
-                listen(self._read_log())
+                listen(log_file.lines())
                 if time.monotonic() > deadline:
                     self.stop("MaxRuntimeExceeded")
         finally:
             process.stop(self._grace)
-        listen([*self._read_log(), self._unfinished.decode(errors="replace")])
+        listen(log_file.rest())
         code = process.poll()
         if code != 0 and not self._ending.is_set():
             raise Failure(f"AlgorithmError: {self._last_words(process)}, exit code: {code}")
@@ -257,23 +229,14 @@ class Run(threading.Thread):
             words = (self._base / "output/failure").read_text(errors="replace").strip()
         return (words or process.tail(1).strip() or "the container said nothing")[: REASON_LIMIT - 60]
 
-    def _read_log(self) -> list[str]:
-        """The lines that the container has finished since the last look."""
-        with self._log_path.open("rb") as file:
-            file.seek(self._read)
-            new = file.read()
-        self._read += len(new)
-        *lines, self._unfinished = (self._unfinished + new).split(b"\n")
-        return [line.decode(errors="replace") for line in lines]
-
     def _listener(self) -> Callable[[list[str]], None]:
         """Takes lines of the log to CloudWatch Logs and looks for metrics in them; the last value of each stays."""
         definitions = self._job.algorithm_specification.get("MetricDefinitions", [])
         metrics = [(each["Name"], re.compile(each["Regex"])) for each in definitions]
-        send = _stream(self._region, f"{self._job.training_job_name}/algo-1-{int(time.time())}")
+        stream = Stream(self._region, logs.TRAINING, f"{self._job.training_job_name}/algo-1-{int(time.time())}")
 
         def listen(lines: list[str]) -> None:
-            send([line for line in lines if line])
+            stream.send(lines)
             for line in lines:
                 for name, regex in metrics:
                     if match := regex.search(line):
@@ -287,26 +250,14 @@ class Run(threading.Thread):
         for folder, archive in (("model", "model.tar.gz"), ("output/data", "output.tar.gz")):
             directory = self._base / folder
             if any(directory.iterdir()):
-                self._storage.write(f"{target}/{archive}", containers.pack(directory), "application/x-tar")
+                self._host.storage.write(f"{target}/{archive}", containers.pack(directory), "application/x-tar")
         if self._job.checkpoint_config:
             prefix = self._job.checkpoint_config["S3Uri"].rstrip("/")
             for path in sorted((self._base / "checkpoints").rglob("*")):
                 if path.is_file():
-                    self._storage.write(f"{prefix}/{path.relative_to(self._base / 'checkpoints')}", path.read_bytes())
-
-
-def _stream(region: str, stream: str) -> Callable[[list[str]], None]:
-    """A new stream of CloudWatch Logs."""
-    backend = logs_backends[ACCOUNT][region]
-    backend.ensure_log_group(LOG_GROUP)
-    backend.create_log_stream(LOG_GROUP, stream)
-
-    def send(lines: list[str]) -> None:
-        if lines:
-            now = int(time.time() * 1_000)
-            backend.put_log_events(LOG_GROUP, stream, [{"timestamp": now, "message": line} for line in lines])
-
-    return send
+                    self._host.storage.write(
+                        f"{prefix}/{path.relative_to(self._base / 'checkpoints')}", path.read_bytes()
+                    )
 
 
 def _begin(job: Job) -> None:

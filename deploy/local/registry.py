@@ -1,4 +1,4 @@
-"""SageMaker's resources on disk: models, packages, endpoint configurations, endpoints and jobs as moto holds them.
+"""What moto holds of SageMaker on disk, and the alarms and the autoscaling that belong to endpoints.
 
 moto's resources are plain bags of attributes. One JSON file holds them all and is replaced after every request that may
 have changed one; on the next start they are put back into the same backend, with their dates, versions and approvals.
@@ -11,21 +11,36 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from moto.applicationautoscaling.models import (
+    FakeApplicationAutoscalingPolicy,
+    FakeScalableTarget,
+    applicationautoscaling_backends,
+)
+from moto.cloudwatch.models import Alarm, Dimension, Metric, MetricDataQuery, MetricStat, cloudwatch_backends
+from moto.core.base_backend import BaseBackend
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.sagemaker import models
 from moto.sagemaker.models import SageMakerModelBackend, sagemaker_backends
 
 from deploy.local.storage import CorruptState, replace
 
-# moto's own tables, by the attribute that holds each, and what a row of it is (None: text).
-TABLES: Mapping[str, type | None] = {
-    "_models": models.Model,
-    "endpoint_configs": models.FakeEndpointConfig,
-    "endpoints": models.FakeEndpoint,
-    "training_jobs": models.FakeTrainingJob,
-    "model_package_groups": models.ModelPackageGroup,
-    "model_packages": models.ModelPackage,
-    "model_package_name_mapping": None,
+# moto's own tables, by the attribute that holds each: whose it is, and what a row of it is (None: plain values).
+# Metrics are not kept: an alarm begins again with what it sees from now on.
+TABLES: Mapping[str, tuple[Any, type | None]] = {
+    "_models": (sagemaker_backends, models.Model),
+    "endpoint_configs": (sagemaker_backends, models.FakeEndpointConfig),
+    "endpoints": (sagemaker_backends, models.FakeEndpoint),
+    "training_jobs": (sagemaker_backends, models.FakeTrainingJob),
+    "model_package_groups": (sagemaker_backends, models.ModelPackageGroup),
+    "model_packages": (sagemaker_backends, models.ModelPackage),
+    "model_package_name_mapping": (sagemaker_backends, None),
+    "alarms": (cloudwatch_backends, Alarm),
+    "policies": (applicationautoscaling_backends, FakeApplicationAutoscalingPolicy),
+    "targets": (applicationautoscaling_backends, None),
+}
+# What a row may hold besides plain values, by its name.
+OBJECTS: Mapping[str, type] = {
+    each.__name__: each for each in (Dimension, Metric, MetricStat, MetricDataQuery, FakeScalableTarget)
 }
 
 
@@ -50,7 +65,7 @@ class Registry:
     def keep(self) -> None:
         """Write what moto holds, if it changed. Raises OSError when the disk is full."""
         with self._lock:
-            tables = {region: _tables(found) for region, found in regions()}
+            tables = {region: _tables(region) for region, _ in regions()}
             text = json.dumps(tables, default=_encode).encode()
             if text != self._kept:
                 replace(self._path, text)
@@ -63,17 +78,20 @@ class Registry:
         try:
             for region, tables in json.loads(self._path.read_bytes(), object_hook=_decode).items():
                 for table, rows in tables.items():
-                    getattr(backend(region), table).update(
-                        {name: _row(TABLES[table], attributes) for name, attributes in rows.items()}
-                    )
+                    owner, kind = TABLES[table]
+                    kept = {name: _row(kind, attributes) for name, attributes in rows.items()}
+                    getattr(owner[ACCOUNT][region], table).update(kept)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise CorruptState(self._path, str(error)) from None
 
 
-def _tables(found: SageMakerModelBackend) -> dict[str, dict[str, Any]]:
+def _tables(region: str) -> dict[str, dict[str, Any]]:
     return {
-        table: {name: row if kind is None else dict(vars(row)) for name, row in list(getattr(found, table).items())}
-        for table, kind in TABLES.items()
+        table: {
+            name: row if kind is None else dict(vars(row))
+            for name, row in list(getattr(owner[ACCOUNT][region], table).items())
+        }
+        for table, (owner, kind) in TABLES.items()
     }
 
 
@@ -90,8 +108,15 @@ def _encode(value: Any) -> Any:
         return {"$time": value.isoformat()}
     if isinstance(value, Mapping):  # moto's case-insensitive parameters
         return dict(value)
+    if type(value).__name__ in OBJECTS:
+        attributes = {name: each for name, each in vars(value).items() if not isinstance(each, BaseBackend)}
+        return {"$object": type(value).__name__, **attributes}
     raise TypeError(f"{type(value).__name__} cannot be kept")
 
 
 def _decode(value: dict[str, Any]) -> Any:
-    return datetime.datetime.fromisoformat(value["$time"]) if value.keys() == {"$time"} else value
+    if value.keys() == {"$time"}:
+        return datetime.datetime.fromisoformat(value["$time"])
+    if "$object" in value:
+        return _row(OBJECTS[value.pop("$object")], value)
+    return value

@@ -26,8 +26,9 @@ from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 
 from deploy.local import faults
 from deploy.local.capture import Call, Capture
-from deploy.local.endpoints import Endpoints, Live, Variant
+from deploy.local.endpoints import Endpoints
 from deploy.local.faults import BadFault
+from deploy.local.fleets import Fleet, Variant
 from deploy.local.metrics import Metrics
 
 SERVER = "Aisle local cloud (a stand-in for AWS)"
@@ -37,6 +38,7 @@ CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/,]+/\d{8}/([^/,]+)/sage
 MOST_BYTES = 25 * 1024 * 1024  # a real-time endpoint's payload
 MODEL_SECONDS = 60.0
 FLUSH_SECONDS = 5.0
+MOST_COPIES = 64  # under way to shadows; a shadow that is slower than that misses calls
 VARIANT_HEADER = "x-Amzn-Invoked-Production-Variant"
 ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 SAID = {"Server": SERVER, "X-Local-Cloud": "stand-in"}
@@ -57,6 +59,7 @@ class Runtime:
         self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
         self._ready: Future[None] = Future()
         self._end = asyncio.Event()
+        self._copies: set[asyncio.Task[None]] = set()  # calls to shadows, for the loop itself keeps no hold of them
         self._session: aiohttp.ClientSession
 
     def start(self) -> None:
@@ -98,6 +101,8 @@ class Runtime:
             except TimeoutError:
                 await self._flush()
         await runner.cleanup()
+        for task in self._copies:
+            task.cancel()
         await self._session.close()
         await self._flush()
 
@@ -141,16 +146,16 @@ class Runtime:
             return _error(
                 503, "ServiceUnavailable", "The service is currently unavailable (a fault of the local cloud)."
             )
-        live = self._endpoints.live(signed[1], name)
-        if live is None:
+        fleet = self._endpoints.fleet(signed[1], name)
+        if fleet is None:
             return _error(400, "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
         target = request.headers.get("X-Amzn-SageMaker-Target-Variant")
-        variant = live.choose(target)
+        variant = fleet.choose(target)
         if variant is None:
             return _error(400, "ValidationError", f"Variant {target} not found in endpoint {name}.")
         if befallen == "nonsense":
             return _answer(variant, b"<html>nonsense, a fault of the local cloud</html>", {"Content-Type": "text/html"})
-        return await self._ask(request, body, live, variant, started + delayed, broken=befallen == "model_error")
+        return await self._ask(request, body, fleet, variant, started + delayed, broken=befallen == "model_error")
 
     async def _suffer(self, request: web.BaseRequest) -> float:
         """Let the call wait as long as the line makes it, or for ever. Returns the seconds."""
@@ -165,9 +170,10 @@ class Runtime:
         return delay
 
     async def _ask(
-        self, request: web.BaseRequest, body: bytes, live: Live, variant: Variant, started: float, *, broken: bool
+        self, request: web.BaseRequest, body: bytes, fleet: Fleet, variant: Variant, started: float, *, broken: bool
     ) -> web.StreamResponse:
-        """Pass the call to the variant's container and its answer back."""
+        """Pass the call to a container of the variant and its answer back."""
+        self._copy(request, body, fleet, variant)
         asked = time.perf_counter()
         status, headers, content = (
             (500, {}, b"a fault of the local cloud") if broken else await self._post(request, body, variant)
@@ -175,27 +181,47 @@ class Runtime:
         answered = time.perf_counter()
         if 200 <= status < 300:
             response: web.StreamResponse = _answer(variant, content, headers)
-            if self._capture.wants(live.capture):
-                self._capture.add(_call(request, body, live, variant, headers, content))
+            if self._capture.wants(fleet.capture):
+                self._capture.add(_call(request, body, fleet, variant, headers, content))
         else:
-            response = _model_error(status, content, live)
-        self._metrics.add(
-            live.region, live.name, variant.name, status=status, model_seconds=answered - asked,
-            overhead_seconds=max(0.0, asked - started + time.perf_counter() - answered),
-        )  # fmt: skip
+            response = _model_error(status, content, fleet)
+        self._count(fleet, variant, status, answered - asked, asked - started + time.perf_counter() - answered)
         return response
+
+    def _copy(self, request: web.BaseRequest, body: bytes, fleet: Fleet, variant: Variant) -> None:
+        """Ask the shadows too. Their answers are captured and dropped, and nobody waits for them."""
+        for shadow in fleet.copies(variant):
+            if len(self._copies) < MOST_COPIES:
+                task = asyncio.create_task(self._ask_shadow(request, body, fleet, shadow))
+                self._copies.add(task)
+                task.add_done_callback(self._copies.discard)
+
+    async def _ask_shadow(self, request: web.BaseRequest, body: bytes, fleet: Fleet, shadow: Variant) -> None:
+        asked = time.perf_counter()
+        status, headers, content = await self._post(request, body, shadow)
+        self._count(fleet, shadow, status, time.perf_counter() - asked, 0.0)
+        if 200 <= status < 300 and self._capture.wants(fleet.capture):
+            self._capture.add(_call(request, body, fleet, shadow, headers, content))
+
+    def _count(self, fleet: Fleet, variant: Variant, status: int, model: float, overhead: float) -> None:
+        self._metrics.add(
+            fleet.region, fleet.name, fleet.config_name, variant.name, instances=len(variant.servers), status=status,
+            model_seconds=model, overhead_seconds=max(0.0, overhead),
+            in_flight=1 + sum(each.calls for each in variant.servers),
+        )  # fmt: skip
 
     async def _post(
         self, request: web.BaseRequest, body: bytes, variant: Variant
     ) -> tuple[int, Mapping[str, str], bytes]:
         """The container's status, headers and body; status 0 if it did not answer."""
-        url = f"http://127.0.0.1:{variant.server.port}/invocations"
+        server = variant.server()
+        url = f"http://127.0.0.1:{server.port}/invocations"
         passed = {
             name: request.headers[name]
             for name in ("Content-Type", "Accept", ATTRIBUTES_HEADER)
             if name in request.headers
         }
-        variant.server.calls += 1
+        server.calls += 1
         try:
             for attempt in (1, 2):
                 try:
@@ -210,7 +236,7 @@ class Runtime:
         except (aiohttp.ClientError, OSError) as error:
             return 0, {}, f"The container primary did not answer: {error}".encode()
         finally:
-            variant.server.calls -= 1
+            server.calls -= 1
 
 
 def _request(
@@ -241,12 +267,12 @@ async def _body(request: web.BaseRequest) -> bytes | None:
 
 
 def _call(
-    request: web.BaseRequest, body: bytes, live: Live, variant: Variant, headers: Mapping[str, str], content: bytes
+    request: web.BaseRequest, body: bytes, fleet: Fleet, variant: Variant, headers: Mapping[str, str], content: bytes
 ) -> Call:
     return Call(
-        endpoint=live.name,
+        endpoint=fleet.name,
         variant=variant.name,
-        settings=live.capture,
+        settings=fleet.capture,
         time=datetime.datetime.now(datetime.UTC),
         inference_id=request.headers.get("X-Amzn-SageMaker-Inference-Id"),
         request=body,
@@ -264,10 +290,10 @@ def _answer(variant: Variant, content: bytes, headers: Mapping[str, str]) -> web
     return web.Response(body=content, headers=shown)
 
 
-def _model_error(status: int, content: bytes, live: Live) -> web.Response:
+def _model_error(status: int, content: bytes, fleet: Fleet) -> web.Response:
     side = "client" if 400 <= status < 500 else "server"
     text = content.decode(errors="replace")[:4_096]
-    stream = f"arn:aws:logs:{live.region}:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{live.name}"
+    stream = f"arn:aws:logs:{fleet.region}:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{fleet.name}"
     return _error(
         424, "ModelError", f'Received {side} error ({status}) from primary with message "{text}".',
         OriginalStatusCode=status, OriginalMessage=text, LogStreamArn=stream,

@@ -1,10 +1,15 @@
-"""One small export and one model trained on it, shared by the whole suite."""
+"""One small export and one model trained on it, and clients of AWS that answer what a test says."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.stub import Stubber
 
 from ml import artefact
+from ml.aws import client
 from ml.model import Model
 from ml.tests import samples
 
@@ -25,3 +30,38 @@ def model_folder(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("base") / "model"
     artefact.save(model, folder, ("2026-07-23", "2026-11-20"), {})
     return folder
+
+
+@pytest.fixture
+def sagemaker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    monkeypatch.setattr(client, "SHORTEST_POLL", 0.0)
+    with stubbed(client.sagemaker) as stub:
+        yield stub
+
+
+@pytest.fixture
+def s3() -> Iterator[Stubber]:
+    with stubbed(client.s3) as stub:
+        yield stub
+
+
+@pytest.fixture
+def cloudwatch() -> Iterator[Stubber]:
+    with stubbed(client.cloudwatch) as stub:
+        yield stub
+
+
+@pytest.fixture
+def autoscaling() -> Iterator[Stubber]:
+    with stubbed(client.autoscaling) as stub:
+        yield stub
+
+
+@contextmanager
+def stubbed(make: Callable[[], Any]) -> Iterator[Stubber]:
+    """A real client whose requests botocore's own model checks, and whose answers the test gives."""
+    make.cache_clear()  # type: ignore[attr-defined]
+    with Stubber(make()) as stub:
+        yield stub
+        stub.assert_no_pending_responses()
+    make.cache_clear()  # type: ignore[attr-defined]

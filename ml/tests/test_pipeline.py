@@ -13,12 +13,20 @@ from typing import Any
 import boto3
 import pytest
 
-from ml import aws, evaluate, pipeline
+from ml import evaluate, pipeline
 from ml.__main__ import main
+from ml.aws import client, endpoints, objects, registry, training
 from ml.contract import parse_response
 from ml.tests import samples
 
-WORDS = ["--role", "arn:aws:iam::123456789012:role/aisle", "--image", "123456789012.dkr.ecr/aisle-model:1"]
+WORDS = [
+    "--role",
+    "arn:aws:iam::123456789012:role/aisle",
+    "--image",
+    "123456789012.dkr.ecr/aisle-model:1",
+    "--instances",
+    "1",
+]
 
 
 def free_port() -> int:
@@ -33,7 +41,7 @@ def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ports, state = (free_port(), free_port()), tmp_path_factory.mktemp("cloud")
     words = ["cloud", "--port", str(ports[0]), "--runtime-port", str(ports[1]), "--state", str(state)]
     program = subprocess.Popen([sys.executable, "-m", "deploy.local", *words], stderr=subprocess.DEVNULL)
-    caches = (aws.session, aws.sagemaker, aws.s3)
+    caches = (client.session, client.sagemaker, client.s3, client.cloudwatch, client.autoscaling, client.runtime)
     try:
         _wait(f"http://127.0.0.1:{ports[0]}/")
         with pytest.MonkeyPatch.context() as environment:
@@ -65,14 +73,14 @@ def _wait(url: str) -> None:
 @pytest.fixture(scope="module")
 def bucket(local_cloud: None, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = samples.write_export(tmp_path_factory.mktemp("export"))
-    aws.s3().create_bucket(Bucket="aisle", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    client.s3().create_bucket(Bucket="aisle", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     for path in folder.rglob("*"):
         if path.is_file():
             put(f"export/{path.relative_to(folder)}", path.read_bytes())
 
 
 def put(key: str, body: bytes) -> None:
-    aws.s3().put_object(Bucket="aisle", Key=key, Body=body)
+    client.s3().put_object(Bucket="aisle", Key=key, Body=body)
 
 
 @pytest.fixture(scope="module")
@@ -99,37 +107,39 @@ def test_export_becomes_an_endpoint_that_recommends() -> None:
     (item, *_) = ask("p01")["answers"][0]["slates"]["for_you"]
 
     assert item["because"] == "p01"
-    found = aws.status("aisle")
+    found = endpoints.status("aisle")
     assert found is not None
-    assert found.packages == (aws.newest_approved("aisle"),)
+    assert found.packages == (registry.newest_approved("aisle"),)
 
 
 @pytest.mark.usefixtures("deployed")
 def test_registered_model_carries_its_metrics_and_its_report() -> None:
-    (package, *_) = aws.packages("aisle")
-    described = aws.sagemaker().describe_model_package(ModelPackageName=package.arn)
+    (package, *_) = registry.packages("aisle")
+    described = client.sagemaker().describe_model_package(ModelPackageName=package.arn)
     report_url = described["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
 
     assert package.status == "Approved"
-    report = json.loads(aws.read(report_url))
-    assert package.properties == {name: f"{value:.4f}" for name, value in evaluate.metrics(report).items()}
+    report = json.loads(objects.read(report_url))
+    job = client.sagemaker().describe_training_job(TrainingJobName=package.learnt_by.rpartition("/")[2])
+    assert package.learnt_from == job["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
+    assert package.metrics == {name: f"{value:.4f}" for name, value in evaluate.metrics(report).items()}
 
 
 @pytest.mark.usefixtures("deployed")
 def test_model_that_does_not_beat_popularity_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = aws.status("aisle"), aws.packages("aisle")
-    job = aws.TrainedJob("weak", "s3://aisle/models/weak/output/model.tar.gz", {})
+    before = endpoints.status("aisle"), registry.packages("aisle")
+    job = training.TrainedJob("weak", "arn:…", "s3://aisle/export/", "s3://aisle/models/weak/output/model.tar.gz", {})
     even = {"recall@20": 0.25, "ndcg@20": 0.25, "shoppers": 9.0}
     monkeypatch.setattr(pipeline, "train", lambda *_: job)
-    monkeypatch.setattr(aws, "evaluation", lambda _: {"novel": {"popularity": even, "aisle": even}})
+    monkeypatch.setattr(training, "evaluation", lambda _: {"novel": {"popularity": even, "aisle": even}})
 
     assert main(["pipeline", *WORDS]) == 2
     error = capsys.readouterr().err
     assert error.startswith("pipeline: novel: recall@20 is 0.2500 and popularity's is 0.2500")
     assert len(error.splitlines()) == 1
-    assert (aws.status("aisle"), aws.packages("aisle")) == before
+    assert (endpoints.status("aisle"), registry.packages("aisle")) == before
 
 
 @pytest.mark.usefixtures("bucket")
@@ -148,7 +158,7 @@ def test_failed_job_says_its_reason_in_one_line(capsys: pytest.CaptureFixture[st
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("url", ["s3://aisle/elsewhere", "s3://no-such-bucket/export"])
 def test_export_that_is_not_there_costs_no_job(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    jobs = aws.sagemaker().list_training_jobs()["TrainingJobSummaries"]
+    jobs = client.sagemaker().list_training_jobs()["TrainingJobSummaries"]
     assert main(["pipeline", "--export", url, *WORDS]) == 2
     assert f"{url} is no finished export" in capsys.readouterr().err
-    assert aws.sagemaker().list_training_jobs()["TrainingJobSummaries"] == jobs
+    assert client.sagemaker().list_training_jobs()["TrainingJobSummaries"] == jobs

@@ -7,11 +7,13 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+hanging = threading.Event()
 BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])
 
 
@@ -42,12 +44,20 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave in one packet
 
     def do_GET(self) -> None:
+        while hanging.is_set():
+            time.sleep(0.05)
         self.answer(503 if behaviour() == "never healthy" else 200, b"")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if body == b"die":
             os._exit(3)
+        if body == b"hang":
+            hanging.set()
+        if behaviour() == "erring":
+            return self.answer(500, b"it does not work")
+        if behaviour() == "slow":
+            time.sleep(0.3)
         if body == b"wrong":
             return self.answer(400, b'{"error": "queries: must be a list"}')
         if body.startswith(b"sleep "):
@@ -71,6 +81,7 @@ def behaviour() -> str:
 
 
 def serve() -> None:
+    print(f"serving {behaviour()}", flush=True)
     if behaviour() == "stillborn":
         sys.exit("the model is of no use")
     ThreadingHTTPServer.request_queue_size = 64

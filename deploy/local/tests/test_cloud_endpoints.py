@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local import endpoints
+from deploy.local import server
 from deploy.local.tests.conftest import IMAGE, ROLE, Aws, LocalCloud, eventually
 
 
@@ -96,7 +96,7 @@ def test_container_that_ends_at_once_fails_the_endpoint_with_its_last_words(aws:
 
 
 def test_container_that_never_gets_healthy_fails_the_endpoint(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "STARTUP_SECONDS", 1.0)
+    monkeypatch.setattr(server, "STARTUP_SECONDS", 1.0)
     endpoint = aws.serve("never healthy")
 
     assert endpoint["EndpointStatus"] == "Failed"

@@ -171,13 +171,13 @@ def test_half_the_calls_are_captured_at_fifty_percent() -> None:
     assert 800 < sum(Capture.wants(settings) for _ in range(2_000)) < 1_200
 
 
-def total(aws: Aws, metric: str) -> tuple[float, float]:
+def total(aws: Aws, metric: str, variant: str = "main") -> tuple[float, float]:
     """(sum, samples) of an endpoint metric."""
     now = datetime.now(UTC)
     points = aws.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/SageMaker",
         MetricName=metric,
-        Dimensions=[{"Name": "EndpointName", "Value": "aisle"}, {"Name": "VariantName", "Value": "main"}],
+        Dimensions=[{"Name": "EndpointName", "Value": "aisle"}, {"Name": "VariantName", "Value": variant}],
         StartTime=now - timedelta(minutes=5),
         EndTime=now + timedelta(minutes=5),
         Period=600,
