@@ -59,10 +59,10 @@ class Canary:
             thread.join()
 
     def bad(self, product_id: str) -> bool:
-        """Whether the answer to one question is bad. Raises NoAnswer if the question could not be asked."""
+        """Whether the answer to one question is bad. Raises AwsError if there is none."""
         try:
             found = _recommended(self._ask(product_id), "for_you")
-        except (ContractError, answers.BadAnswer):
+        except ContractError:
             return True
         known = sum(each in self._known for each in found)
         return not found or known < LEAST_KNOWN * len(found)
@@ -78,8 +78,8 @@ class Canary:
                 if asked * EACH_SECONDS >= PUBLISHED_SECONDS:
                     alarms.count_bad_answers(self._endpoint, config_name, bad)
                     bad = asked = 0
-            except MlError as error:  # the line to AWS, which says nothing of the model
-                logger.warning("the canary could not ask: %s", error)
+            except MlError as error:  # the line to AWS, or a failure, for which there are alarms of its own
+                logger.warning("the canary has no answer: %s", error)
 
     def _ask(self, product_id: str | None) -> tuple[str, bytes]:
         slate_id = f"canary-{product_id or 'popular'}"[:128]

@@ -70,6 +70,11 @@ def build(given: Mapping[str, str], ports: Mapping[str, int], web_port: int) -> 
         "AISLE_BUCKET": BUCKET,
         "AISLE_IMAGE": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/aisle-model:local",
         "AISLE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/aisle-sagemaker",
+        # One container of the model, and minutes where AWS would take a quarter of an hour.
+        "AISLE_INSTANCES": "1",
+        "AISLE_MOST_INSTANCES": "1",
+        "AISLE_BAKE_SECONDS": "60",
+        "AISLE_KEEP_SECONDS": "15",
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['cloud']}",
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": f"http://127.0.0.1:{ports['runtime']}",
         "AWS_DEFAULT_REGION": REGION,

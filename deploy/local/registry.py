@@ -7,6 +7,7 @@ have changed one; on the next start they are put back into the same backend, wit
 import datetime
 import json
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,8 @@ def _encode(value: Any) -> Any:
         return {"$time": value.isoformat()}
     if isinstance(value, Mapping):  # moto's case-insensitive parameters
         return dict(value)
+    if isinstance(value, uuid.UUID):  # part of a policy's name, which is made once
+        return str(value)
     if type(value).__name__ in OBJECTS:
         attributes = {name: each for name, each in vars(value).items() if not isinstance(each, BaseBackend)}
         return {"$object": type(value).__name__, **attributes}

@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 SECONDS = 10.0
@@ -38,21 +39,40 @@ class DemoShopper:
         if not self._signed_in:
             self._sign_in()
         _get(self._opener, f"{self._address}/")  # asks for a slate if there is none, as a page does
-        panel: dict[str, Any] = json.loads(_get(self._opener, f"{self._address}/api/recommendations"))
+        panel = self.panel()
         if panel["source"] != "fresh":
             raise NotYet(f"the panel's source is still {panel['source']!r}")
         return str(panel["model_version"])
 
+    def panel(self) -> dict[str, Any]:
+        """The home page's panel as JSON. Raises NotYet if the shop does not answer."""
+        panel: dict[str, Any] = json.loads(_get(self._opener, f"{self._address}/api/recommendations"))
+        return panel
+
+    def look_at(self, product_id: str) -> None:
+        """Report a look at a product, as its page does. Raises NotYet if the shop does not take it."""
+        report = json.dumps({"events": [{"kind": "view", "product_id": product_id}]}).encode()
+        headers = {"Content-Type": "application/json", "X-CSRFToken": self._token()}
+        _get(self._opener, f"{self._address}/api/events", report, headers)
+
+    def _token(self) -> str:
+        return next((cookie.value or "" for cookie in self._cookies if cookie.name == "csrftoken"), "")
+
     def _sign_in(self) -> None:
         _get(self._opener, f"{self._address}{self.PAGE}")
-        token = next((cookie.value or "" for cookie in self._cookies if cookie.name == "csrftoken"), "")
-        form = urllib.parse.urlencode({"shopper": self._shopper, "csrfmiddlewaretoken": token}).encode()
+        form = urllib.parse.urlencode({"shopper": self._shopper, "csrfmiddlewaretoken": self._token()}).encode()
         _get(self._opener, f"{self._address}/demo/sign-in", form)
         self._signed_in = True
 
 
-def _get(opener: urllib.request.OpenerDirector, address: str, form: bytes | None = None) -> bytes:
-    request = urllib.request.Request(address, form, {"Referer": address})  # noqa: S310 - loopback, given by the launcher
+def _get(
+    opener: urllib.request.OpenerDirector,
+    address: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
+    head = {"Referer": address, **(headers or {})}
+    request = urllib.request.Request(address, body, head)  # noqa: S310 - loopback, given by the launcher
     try:
         with opener.open(request, timeout=SECONDS) as response:
             return bytes(response.read())

@@ -19,6 +19,12 @@ FLEET = [
 ]
 
 
+TRACKING = {
+    "TargetValue": 20.0,
+    "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+}
+
+
 @contextmanager
 def shoppers(aws: Aws) -> Iterator[list[str]]:
     """Calls without a pause; the models that answered, "" for a failure."""
@@ -376,10 +382,7 @@ def test_endpoint_scales_out_with_its_calls_and_not_while_it_is_suspended(served
     scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2, SuspendedState=paused)
     scaling.put_scaling_policy(
         **target, PolicyName="calls", PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": 20.0,
-            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
-        },
+        TargetTrackingScalingPolicyConfiguration=TRACKING,
     )  # fmt: skip
     for _ in range(30):
         served.invoke()
@@ -436,13 +439,20 @@ def test_alarms_and_scaling_outlive_a_restart(served: Aws, cloud: LocalCloud) ->
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
     }
     scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+    scaling.put_scaling_policy(
+        **target,
+        PolicyName="calls",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration=TRACKING,
+    )
 
     def known() -> Any:
         alarms = served.client("cloudwatch").describe_alarms()["MetricAlarms"]
         targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
-        return [{**each, "StateUpdatedTimestamp": None} for each in alarms], targets
+        policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
+        return [{**each, "StateUpdatedTimestamp": None} for each in alarms], targets, policies
 
     before = known()
     cloud.restart()
     assert known() == before
-    assert (len(before[0]), len(before[1])) == (1, 1)
+    assert [len(each) for each in before] == [1, 1, 1]
