@@ -127,6 +127,9 @@ class Stack:
             "AISLE_BUCKET": BUCKET,
             "AISLE_IMAGE": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/aisle-model:local",
             "AISLE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/aisle-sagemaker",
+            # One container, and no autoscaling under load: a figure is of one instance.
+            "AISLE_INSTANCES": "1",
+            "AISLE_MOST_INSTANCES": "1",
             "EXPORT_URL": f"s3://{BUCKET}/export",
             "RECOMMENDER_ENDPOINT": "aisle",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports['cloud']}",
