@@ -13,7 +13,7 @@ import random
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -128,11 +128,22 @@ class Body:
     fresh: bool = True
 
 
+class Held(NamedTuple):
+    """What Redis holds for a key: head and body."""
+
+    value: bytes
+    fresh: bool
+
+    def decoded(self) -> Body:
+        slate_id, model_version, arm, slates = orjson.loads(memoryview(self.value)[_HEAD.size :])
+        return Body(slate_id, model_version, arm, slates, self.fresh)
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Bodies by key (a key without one is absent), and whether the reader must wake a worker."""
+    """What is held, by key (a key without slates is absent), and whether the reader must wake a worker."""
 
-    bodies: dict[str, Body]
+    held: dict[str, Held]
     wake: bool
 
 
@@ -155,14 +166,14 @@ def read(keys: Sequence[str]) -> Read:
             keys=[PENDING, IN_FLIGHT, WAKE, *map(_slate, keys)], args=[WAKE_SECONDS, *keys]
         )
     found = zip(keys, answer[::2], answer[1::2], strict=True)
-    return Read({key: _decoded(held, bool(fresh)) for key, held, fresh in found if held is not None}, bool(wake))
+    return Read({key: Held(value, bool(fresh)) for key, value, fresh in found if value is not None}, bool(wake))
 
 
 def peek(key: str) -> Body | None:
     """A key's slates, without asking for new ones."""
     with store.redis() as redis:
-        held: Any = redis.get(_slate(key))
-    return None if held is None else _decoded(held, True)
+        value: Any = redis.get(_slate(key))
+    return None if value is None else Held(value, True).decoded()
 
 
 def put(entries: Sequence[Entry], deadline: int) -> list[int]:
@@ -220,11 +231,6 @@ def _generation(key: str) -> str:
 
 def _encoded(body: Body) -> bytes:
     return orjson.dumps([body.slate_id, body.model_version, body.arm, body.slates])
-
-
-def _decoded(held: bytes, fresh: bool) -> Body:
-    slate_id, model_version, arm, slates = orjson.loads(memoryview(held)[_HEAD.size :])
-    return Body(slate_id, model_version, arm, slates, fresh)
 
 
 def _jittered(seconds: int) -> int:

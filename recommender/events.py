@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from ml import contract
-from recommender import tasks
+from recommender import models, tasks
 from recommender.models import HISTORY_KINDS, Event, Kind, Shopper, Taken
 
 __all__ = ["Known", "LoadedEvent", "NewEvent", "Taken", "history", "load", "record", "taken", "undo_dismiss"]
@@ -102,7 +102,8 @@ def undo_dismiss(shopper_id: int, product_id: str) -> None:
 
 def taken(shopper_id: int, product_ids: Collection[str]) -> Taken:
     """Which of these products the shopper has bought or dismissed, as of now."""
-    return Event.objects.taken(shopper_id, product_ids)
+    found = models.taken(shopper_id, product_ids)
+    return Taken(found.bought, found.dismissed.intersection(product_ids))
 
 
 def history(shopper_id: int, limit: int = 200) -> list[Known]:

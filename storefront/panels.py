@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from recommender import recommendations
 from recommender.recommendations import Item, Slate
-from storefront.models import Product
+from storefront.models import OnCard, Product, on_cards
 from storefront.visitor import Visitor
 
 SHOWN = {"for_you": 12, "again": 6, "together": 4, "similar": 8, "complete": 4, "popular": 12}
@@ -36,12 +36,13 @@ NOTES = {
 
 POLLS = (300, 400, 600, 700)  # milliseconds before each look for a newer slate: four looks in two seconds, then peace
 REASONED = {"for_you", "again", "complete"}  # in the others, the title is the reason
+NAMED = {"for_you", "complete"}  # whose reasons name a product
 PERSONAL = {"fresh", "stale", "viewed"}  # only these are worth swapping in under a shopper's eyes
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    product: Product
+    product: Product | OnCard
     position: int = 0
     because: str = ""
     in_cart: int = 0
@@ -97,12 +98,12 @@ def listing(visitor: Visitor, products: Sequence[Product]) -> list[Card]:
     return [Card(product, in_cart=cart.get(product.product_id, 0)) for product in products]
 
 
-def reason(visitor: Visitor, because: Product | None, slate: Slate) -> str:
+def reason(visitor: Visitor, because: OnCard | None, slate: Slate) -> str:
     """One true sentence on why a product is shown. Whether it was bought or seen is said only where it is known."""
     name = slate.name
     if name == "again":
         return "You bought this before"
-    if because is None or name not in REASONED:
+    if because is None or name not in NAMED:
         return ""
     if because.product_id in visitor.cart:
         return f"Goes with {because.name} in your cart"
@@ -135,10 +136,10 @@ def _panels(
     hidden = {*visitor.cart, *visitor.dismissed, *({product.product_id} if product else ())}
     wanted = {name: [item for item in slates[name].items if item.product_id not in hidden] for name in names}
     first = _first(wanted)
-    found = Product.objects.in_bulk(_ids(first))
+    found = on_cards(_ids(first))
     cards = _cards(wanted, found, visitor, slates)
     if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in names):
-        found |= Product.objects.in_bulk(_ids(wanted) - found.keys())
+        found |= on_cards(_ids(wanted) - found.keys())
         cards = _cards(wanted, found, visitor, slates)
     return {
         name: Panel(name, TITLES[name], _note(name, slates[name]), cards[name], slates[name])
@@ -175,13 +176,14 @@ def _first(wanted: Mapping[str, Sequence[Item]]) -> dict[str, list[Item]]:
 
 
 def _ids(wanted: Mapping[str, Sequence[Item]]) -> set[str]:
-    items = [item for chosen in wanted.values() for item in chosen]
-    return {item.product_id for item in items} | {item.because for item in items if item.because}
+    ids = {item.product_id for items in wanted.values() for item in items}
+    named = NAMED & wanted.keys()
+    return ids | {item.because for name in named for item in wanted[name] if item.because}
 
 
 def _cards(
     wanted: Mapping[str, Sequence[Item]],
-    found: Mapping[str, Product],
+    found: Mapping[str, OnCard],
     visitor: Visitor,
     slates: Mapping[str, Slate],
 ) -> dict[str, list[Card]]:

@@ -119,6 +119,8 @@ def database() -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536",
         }
         # A file, because a worker in another process must see the same tables; named after the run that owns it.
+        # Opening the file and its pragmas cost more than a page's queries. Threads end with their process.
+        settings["CONN_MAX_AGE"] = None
         settings["TEST"] = {"NAME": str(BASE_DIR / ".local" / f"test-{os.getpid()}.sqlite3")}
     else:
         # Opening a connection costs more than most of our queries. The pool is per process and must cover its threads.

@@ -17,7 +17,7 @@ def home(request: HttpRequest) -> HttpResponse:
     shown = panels.for_page(visitors.of(request), ["for_you", "again", "popular"])
     if "for_you" in shown and shown["for_you"].slate.source == "popular":
         shown.pop("popular", None)  # it would be the same list, continued
-    return render(request, "home.html", {"panels": shown, "departments": menu.departments().values()})
+    return render(request, "home.html", {"panels": shown})
 
 
 @require_safe

@@ -56,11 +56,15 @@ def main() -> int:
         console.print(f"[red]✗[/] {error}", markup=True)
         return 1
     report |= {"seconds": round(time.monotonic() - started), "figures": figures, "runs": stack.runs}
+    report["invalid"] = stack.invalid
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(report, indent=2) + "\n")
     console.print(table(figures))
+    for reason in stack.invalid:
+        console.print(f"[red]✗[/] no figure for {reason}")
     console.print(f"written to {arguments.json}")
-    return int(any(not TARGETS[key].met(value) for key, value in figures.items() if key in TARGETS))
+    missed = any(not TARGETS[key].met(value) for key, value in figures.items() if key in TARGETS)
+    return int(missed or bool(stack.invalid))
 
 
 def kernel(stack: Stack) -> dict[str, float]:

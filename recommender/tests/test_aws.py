@@ -74,7 +74,7 @@ def test_an_answer_that_would_be_too_long_is_asked_for_in_halves(
     pending.add([f"product:p{n}" for n in range(16)])
     assert tasks.refresh() == 16
     assert 2 < len(endpoint.requests) < 16
-    assert cache.read(["product:p3"]).bodies["product:p3"].slates
+    assert cache.read(["product:p3"]).held["product:p3"].decoded().slates
 
 
 @pytest.mark.django_db

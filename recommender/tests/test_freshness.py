@@ -266,7 +266,7 @@ class TestBackingOff:
         pending.add(wanted)
         assert tasks.refresh() == 10
         assert waiting(redis) == set()
-        assert [key for key in wanted if not cache.read([key]).bodies[key].slates] == ["product:p13"]
+        assert [key for key in wanted if not cache.read([key]).held[key].decoded().slates] == ["product:p13"]
         assert counters.counts()["queries_refused"] == 1
 
     def test_requests_are_bounded_by_bytes(

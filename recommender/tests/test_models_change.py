@@ -35,8 +35,8 @@ def test_after_a_canary_no_slate_of_the_old_model_is_left(redis: Redis, endpoint
         tasks.warm_products()
         endpoint.model_version = version
         tasks.refresh()
-        bodies = cache.read([f"product:p{n}" for n in range(1, 31)]).bodies
-        return {body.model_version for body in bodies.values()}
+        bodies = cache.read([f"product:p{n}" for n in range(1, 31)]).held
+        return {held.decoded().model_version for held in bodies.values()}
 
     answers("m1")
     redis.delete("{aisle}:warming")

@@ -1,22 +1,21 @@
-"""What every page of the shop needs in its templates."""
+"""What every page of the shop needs in its templates. Whatever many pages share is a fragment: see fragments.py."""
 
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 from django import template
 from django.template import Context
-from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from storefront import menu
+from storefront import menu, panels
 from storefront import visitor as visitors
-from storefront.models import Product
-from storefront.panels import Card
+from storefront.fragments import fragment
 
 register = template.Library()
 
 CURRENCY = "$"
 IN_MENU = 8  # departments that fit beside each other; the home page shows all of them
+NOTHING = SafeString("")
 
 
 @register.filter
@@ -31,39 +30,80 @@ def visitor(context: Context) -> visitors.Visitor:
 
 
 @register.simple_tag
-def main_departments() -> list[menu.Department]:
-    return list(menu.departments().values())[:IN_MENU]
+def unchanging(name: str) -> SafeString:
+    """A template that is the same on every page."""
+    return fragment(name).fill()
 
 
-@register.simple_tag
-def face(product: Product) -> SafeString:
-    """A card's picture, name and price."""
-    return _face(product_id=product.product_id, name=product.name, size=product.size, price_cents=product.price_cents)
+@register.simple_tag(takes_context=True)
+def masthead(context: Context) -> SafeString:
+    """The top of every page, up to the departments."""
+    who = visitors.of(context["request"])
+    there, count = context.get("department"), who.cart_count
+    departments = list(menu.departments().values())[:IN_MENU]
+    found = fragment(
+        "masthead.html", "query", "csrf_token", "name", *(("count",) if count else ()),
+        is_signed_in=who.is_signed_in, consent=who.consent,
+        departments=tuple((one.name, one.slug) for one in departments), here=there.slug if there else "",
+    )  # fmt: skip
+    return found.fill(query=context.get("query") or "", csrf_token=context["csrf_token"], name=who.name, count=count)
 
 
-@register.simple_tag
-def acts(card: Card, panel_name: str, restored: bool) -> SafeString:
-    """A card's buttons. ``restored``: an undone "not for me", which the keyboard's focus follows."""
-    return _acts(
-        product_id=card.product.product_id,
-        name=card.product.name,
-        can_be_bought=card.product.can_be_bought,
-        in_cart=card.in_cart,
-        may_dismiss=panel_name == "for_you" or bool(restored),
-        restored=bool(restored),
+@register.simple_tag(takes_context=True)
+def consent(context: Context) -> SafeString:
+    """The banner, until the visitor chooses."""
+    request = context["request"]
+    if visitors.of(request).consent:
+        return NOTHING
+    return fragment("consent.html", "csrf_token", "next").fill(
+        csrf_token=context["csrf_token"], next=request.get_full_path()
     )
 
 
-# A page of cards spent most of its time on these two. They depend on nothing but what they are called with, so they
-# are never stale; of a whole catalogue they take some ten megabytes.
-@lru_cache(maxsize=20_000)
-def _face(**context: str | int) -> SafeString:
-    return render_to_string("card_face.html", context)
+@register.simple_tag
+def departments() -> SafeString:
+    """All of them, each with a picture."""
+    shown = tuple((one.name, one.slug, one.sample, one.count) for one in menu.departments().values())
+    return fragment("departments_section.html", departments=shown).fill()
 
 
-@lru_cache(maxsize=20_000)
-def _acts(**context: str | int) -> SafeString:
-    return render_to_string("card_acts.html", context)
+@register.simple_tag(takes_context=True)
+def panel(context: Context, shown: panels.Panel | None) -> SafeString:
+    """A panel, or nothing where there is none."""
+    if not shown:
+        return NOTHING
+    slate = shown.slate
+    polls = ("poll", "delay") if shown.poll else ()
+    found = fragment(
+        "panel_section.html", "slate_id", "model_version", "arm", "source", "csrf_token", "next", "cards", *polls,
+        name=shown.name, title=shown.title, note=shown.note,
+    )  # fmt: skip
+    return found.fill(
+        slate_id=slate.slate_id, model_version=slate.model_version, arm=slate.arm, source=slate.source,
+        csrf_token=context["csrf_token"], next=context["request"].get_full_path(),
+        cards=_cards(shown.cards, shown.name, shown.reasoned), poll=shown.poll, delay=shown.delay,
+    )  # fmt: skip
+
+
+@register.simple_tag
+def cards(shown: Sequence[panels.Card], restored: bool = False) -> SafeString:
+    """Cards that stand in no panel. ``restored``: an undone "not for me", which the keyboard's focus follows."""
+    return _cards(shown, "card", bool(restored), bool(restored))
+
+
+def _cards(shown: Sequence[panels.Card], name: str, reasoned: bool, restored: bool = False) -> SafeString:
+    return SafeString("".join(_card(card, name, reasoned, restored) for card in shown))
+
+
+def _card(card: panels.Card, name: str, reasoned: bool, restored: bool) -> SafeString:
+    product = card.product
+    found = fragment(
+        "card.html", "panel", *(("position",) if card.position else ()), *(("because",) if reasoned else ()),
+        product_id=product.product_id, name=product.name, size=product.size, price_cents=product.price_cents,
+        can_be_bought=product.can_be_bought, in_cart=card.in_cart, may_dismiss=restored or name == "for_you",
+        restored=restored,
+    )  # fmt: skip
+    return found.fill(panel=name, position=card.position, because=card.because)
 
 
 @register.simple_tag(takes_context=True)

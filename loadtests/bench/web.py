@@ -1,0 +1,143 @@
+"""The shop's web process: CPU per request against an empty view's, latency under open-loop load, what a page costs.
+
+The empty view is /healthz: it does nothing, behind the same middleware on the same server. Slates are put where a
+real worker puts them, filled by a stand-in; then worker and stand-in end, and only web server and Redis remain.
+"""
+
+import http.cookiejar
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from functools import partial
+
+from loadtests.bench import client
+from loadtests.bench.catalogue import HOUSEHOLDS
+from loadtests.bench.part import BenchError, Part
+from loadtests.bench.stack import Stack, answers, free_port
+
+RUNS = 7
+CPU_SECONDS = 2.0  # of a run: the kernel counts CPU in hundredths of a second
+LATENCY_SECONDS = 8.0
+API_RATE = 500.0
+SHARE_OF_SATURATION = 0.7
+PATIENCE = 60.0
+
+
+def measure(stack: Stack) -> dict[str, float]:
+    web, port = stack.web()
+    cookies = warm(stack, port)
+    empty = [client.get("/healthz", cookie) for cookie in cookies]
+    api = [client.get("/api/recommendations", cookie) for cookie in cookies]
+    home = [client.get("/", cookie) for cookie in cookies]
+    stranger = [client.get("/")]
+    figures = _cpu(stack, web, port, {"empty": empty, "panel_api": api, "home": home, "anonymous_home": stranger})
+    saturation = stack.median("home_saturation_rps", [_rate(port, home) for _ in range(3)])
+    figures["home_saturation_rps"] = saturation
+    stack.say(f"home pages, {SHARE_OF_SATURATION * saturation:.0f} a second")
+    figures |= _latency(stack, port, "home", "at_70pct", home, SHARE_OF_SATURATION * saturation)
+    stack.say(f"panel API, {API_RATE:.0f} a second")
+    figures |= _latency(stack, port, "panel_api", "at_500rps", api, API_RATE)
+    figures["web_memory_mb"] = web.memory() / 1e6
+    web.stop()
+    return figures
+
+
+def warm(stack: Stack, port: int) -> list[str]:
+    """Cookies of signed-in shoppers with a fresh slate of their own, a cart and something looked at."""
+    stand_in_port = free_port()
+    stand_in = stack.python(
+        "stand-in", "-m", "loadtests.bench.stand_in", str(stand_in_port), str(stack.folder / "products.csv")
+    )
+    stand_in.wait_until(lambda: answers(stand_in_port))
+    worker = stack.worker(env={"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": f"http://127.0.0.1:{stand_in_port}"})
+    stack.say("signing in and filling slates")
+    browsers = [Browser(port) for _ in range(HOUSEHOLDS)]
+    for number, browser in enumerate(browsers):
+        browser.post("/demo/sign-in", shopper=stack.shop.shoppers[number])
+        browser.post("/cart/add/", product_id=stack.shop.product_ids[number * 7 + 1])
+        browser.post("/looked-at/", product_id=stack.shop.product_ids[number * 11 + 1])
+    for browser in browsers:
+        _until(partial(_is_personal, browser), "a home page with its own slate")
+    worker.stop()
+    stand_in.stop()
+    return [browser.cookie for browser in browsers]
+
+
+class Browser:
+    """Just enough of one to sign in and post forms."""
+
+    def __init__(self, port: int) -> None:
+        self._address = f"http://127.0.0.1:{port}"
+        self._jar = http.cookiejar.CookieJar()
+        self._open = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._jar)).open
+
+    @property
+    def cookie(self) -> str:
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._jar)
+
+    def get(self, path: str) -> str:
+        with self._open(self._address + path) as answer:
+            return str(answer.read().decode())
+
+    def post(self, path: str, **fields: str) -> None:
+        tokens = [cookie.value for cookie in self._jar if cookie.name == "csrftoken"]
+        if not tokens:
+            self.get("/")
+            tokens = [cookie.value for cookie in self._jar if cookie.name == "csrftoken"]
+        form = urllib.parse.urlencode({"csrfmiddlewaretoken": tokens[0], **fields}).encode()
+        self._open(self._address + path, form).close()
+
+
+def _cpu(stack: Stack, web: Part, port: int, asked: dict[str, list[bytes]]) -> dict[str, float]:
+    """Milliseconds a request and its ratio to the empty view's; each run asks for everything in turn."""
+    spent: dict[str, list[float]] = {name: [] for name in asked}
+    for requests in asked.values():
+        client.closed_loop(port, requests, CPU_SECONDS)
+    for run in range(RUNS):
+        stack.say(f"CPU per request, run {run + 1} of {RUNS}")
+        for name, requests in asked.items():
+            before = web.cpu_seconds()
+            answered = client.closed_loop(port, requests, CPU_SECONDS)
+            spent[name].append((web.cpu_seconds() - before) * 1000 / answered)
+    figures = {f"{name}_cpu_ms": stack.median(f"{name}_cpu_ms", values) for name, values in spent.items()}
+    for name in asked.keys() - {"empty"}:
+        ratios = [value / empty for value, empty in zip(spent[name], spent["empty"], strict=True)]
+        figures[f"{name}_cpu_ratio"] = stack.median(f"{name}_cpu_ratio", ratios)
+    return figures
+
+
+def _rate(port: int, requests: list[bytes]) -> float:
+    """Answers a second with as many questions as keep the server busy."""
+    return client.closed_loop(port, requests, 4.0, connections=16) / 4.0
+
+
+def _latency(stack: Stack, port: int, name: str, where: str, requests: list[bytes], rate: float) -> dict[str, float]:
+    """Milliseconds at this rate. Runs in which the generator itself was late are made again, as often once more."""
+    runs: list[client.Arrivals] = []
+    for _ in range(2 * RUNS):
+        arrivals = client.open_loop(port, requests, rate, LATENCY_SECONDS)
+        if arrivals.valid:
+            runs.append(arrivals)
+        if len(runs) == RUNS:
+            break
+    else:
+        late = 2 * RUNS - len(runs)
+        stack.invalid.append(f"{name}'s latency: the load generator itself was late in {late} of {2 * RUNS} runs")
+        return {}
+    return {
+        key: stack.median(key, [run.percentile(share) * 1000 for run in runs])
+        for share, key in ((0.5, f"{name}_p50_ms_{where}"), (0.99, f"{name}_p99_ms_{where}"))
+    }
+
+
+def _is_personal(browser: Browser) -> bool:
+    return 'data-source="fresh"' in browser.get("/")
+
+
+def _until(there: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not there():
+        if time.monotonic() > deadline:
+            raise BenchError(f"there is no {what} after {PATIENCE:.0f} s")
+        time.sleep(0.05)
