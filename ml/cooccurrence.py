@@ -6,9 +6,6 @@ strongest entries and forgotten, so memory grows with products times neighbours;
 work is shared out over cores.
 """
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,6 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
+
+from ml.blocks import Fill, on_all_cores
 
 Matrix: TypeAlias = Any  # a scipy.sparse.csr_matrix; scipy publishes no types
 
@@ -58,7 +57,7 @@ def powers(values: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
     return np.where(values > 0, np.power(np.maximum(values, 1e-12), exponent), 0.0)
 
 
-def strongest(held: Matrix, damping: float, count: int) -> Neighbours:
+def strongest(held: Matrix, damping: float, count: int, fill: Fill = on_all_cores) -> Neighbours:
     """The ``count`` partners of every product that rank highest by co-occurrence / own diagonal ** ``damping``."""
     products = held.shape[1]
     scale = powers(diagonal(held), -damping)
@@ -74,7 +73,7 @@ def strongest(held: Matrix, damping: float, count: int) -> Neighbours:
             scale, found.product, found.weight,
         )  # fmt: skip
 
-    on_all_cores(work, products)
+    fill(work, (found.product, found.weight))
     return found
 
 
@@ -106,7 +105,7 @@ def followers(
             found.product, found.weight,
         )  # fmt: skip
 
-    on_all_cores(work, products)
+    on_all_cores(work, (found.product, found.weight))
     return found
 
 
@@ -131,14 +130,6 @@ def strongest_per_row(rows: Matrix, count: int) -> Matrix:
     kept = np.ones(len(row), dtype=bool)
     kept[order[place >= count]] = False
     return sparse.csr_matrix((rows.data[kept], (row[kept], rows.indices[kept])), shape=rows.shape)
-
-
-def on_all_cores(work: Callable[[int, int], None], products: int) -> None:
-    """Call ``work(first, last)`` over all products in threads; the kernels release the interpreter's lock."""
-    step = max(1, min(256, products // 8))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done in [pool.submit(work, first, min(first + step, products)) for first in range(0, products, step)]:
-            done.result()
 
 
 @njit(nogil=True, cache=True)

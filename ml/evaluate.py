@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ml import data
+from ml.blocks import Fill, on_all_cores
 from ml.contract import MAX_HISTORY, HistoryItem, Query, SlateName
 from ml.cooccurrence import diagonal, holding, similarity, strongest
 from ml.data import PURCHASE, Export, Interactions
@@ -96,11 +97,12 @@ def evaluate(
     holdout_days: int = HOLDOUT_DAYS,
     seed: int = SEED,
     tell: Callable[[str], None] = print,
+    fill: Fill = on_all_cores,
 ) -> Report:
     """Learn without the last ``holdout_days`` and score what the model and its rivals foretell of them."""
     before, held_out = data.split(export, holdout_days)
     tell(f"learning from {len(before.interactions):,} events, {len(held_out):,} held out")
-    ours = learn(before, settings, version="evaluation")
+    ours = learn(before, settings, "evaluation", fill)
     cosine = co_occurrence(before, ours)
     report: Report = {}
     for trial in trials(before, held_out, seed):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ml import content, ridge
+from ml.blocks import Fill, on_all_cores
 from ml.cooccurrence import (
     Matrix,
     Neighbours,
@@ -56,7 +57,8 @@ class Fitted:
 class Learner:
     """Fits one export with whatever settings; what two settings share is made once."""
 
-    def __init__(self, export: Export) -> None:
+    def __init__(self, export: Export, fill: Fill = on_all_cores) -> None:
+        self._fill = fill
         export, self._popularity = _by_popularity(export)
         self._catalogue, self._seen = export.catalogue, export.interactions
         self._liking = np.array([max(TASTE[kind], 0.0) for kind in KIND_NAMES])[self._seen.kind]
@@ -66,41 +68,39 @@ class Learner:
         self._by_basket = lru_cache(1)(self._fitted_to_baskets)
 
     def learn(self, settings: Hyperparameters, version: str) -> Model:
+        households, baskets = self.fit(settings)
+        sold = np.bincount(self._seen.product, self._liking, minlength=len(self._catalogue)).astype(np.float64)
+        return assembled(self._catalogue, self._popularity, sold, households, baskets, settings, version)
+
+    def fit(self, settings: Hyperparameters) -> tuple[Fitted, Fitted]:
+        """What takes long: all that hosts share. By household and by basket."""
         near = settings.length_exponent, settings.damping, settings.candidates
-        return assembled(
-            self._catalogue,
-            self._popularity,
-            np.bincount(self._seen.product, self._liking, minlength=len(self._catalogue)).astype(np.float64),
-            self._by_household(*near, settings.household_penalty),
-            self._by_basket(*near, settings.basket_penalty),
-            settings,
-            version,
-        )
+        return self._by_household(*near, settings.household_penalty), self._by_basket(*near, settings.basket_penalty)
 
     def _fitted_to_households(self, exponent: float, damping: float, candidates: int, penalty: float) -> Fitted:
         held, near = self._households(exponent, damping, candidates)
-        return Fitted(ridge.fit(held, near, penalty), near, diagonal(held))
+        return Fitted(ridge.fit(held, near, penalty, self._fill), near, diagonal(held))
 
     def _fitted_to_baskets(self, exponent: float, damping: float, candidates: int, penalty: float) -> Fitted:
         held, near = self._baskets(exponent, damping)
-        return Fitted(ridge.fit(held, near.first(candidates), penalty), near, diagonal(held))
+        return Fitted(ridge.fit(held, near.first(candidates), penalty, self._fill), near, diagonal(held))
 
     def _held_by_households(self, exponent: float, damping: float, candidates: int) -> tuple[Matrix, Neighbours]:
         held = holding(self._seen.shopper, self._seen.product, self._liking, len(self._catalogue))
         held.data = np.sqrt(held.data)
         held = length_damped(held, exponent)
-        return held, strongest(held, damping, candidates)
+        return held, strongest(held, damping, candidates, self._fill)
 
     def _held_by_baskets(self, exponent: float, damping: float) -> tuple[Matrix, Neighbours]:
         held = holding(self._seen.basket, self._seen.product, self._liking, len(self._catalogue))
         held.data = np.minimum(held.data, 1.0)
         held = length_damped(held, exponent)
-        return held, strongest(held, damping, NEIGHBOURS)
+        return held, strongest(held, damping, NEIGHBOURS, self._fill)
 
 
-def learn(export: Export, settings: Hyperparameters, version: str) -> Model:
+def learn(export: Export, settings: Hyperparameters, version: str, fill: Fill = on_all_cores) -> Model:
     """Fit everything on all of ``export``."""
-    return Learner(export).learn(settings, version)
+    return Learner(export, fill).learn(settings, version)
 
 
 def assembled(

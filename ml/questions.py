@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ml import kernel
-from ml.cooccurrence import Matrix, on_all_cores
+from ml.blocks import in_threads
+from ml.cooccurrence import Matrix
 from ml.kernel import Codes, Kernel, Places, Rows, Task
 
 K = 20
@@ -82,7 +83,7 @@ def ranked(terms: list[Term], questions: Questions) -> Codes:
         filled = np.arange(answers.product.shape[1]) < answers.length[:, None]  # beyond it lies what was there before
         found[first:last, : answers.product.shape[1]] = np.where(filled, answers.product, -1)
 
-    on_all_cores(work, len(questions))
+    in_threads(work, 0, len(questions))
     return found
 
 

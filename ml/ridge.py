@@ -14,10 +14,11 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from ml.cooccurrence import Matrix, Neighbours, diagonal, on_all_cores
+from ml.blocks import Fill, on_all_cores
+from ml.cooccurrence import Matrix, Neighbours, diagonal
 
 
-def fit(held: Matrix, near: Neighbours, penalty: float) -> Matrix:
+def fit(held: Matrix, near: Neighbours, penalty: float, fill: Fill = on_all_cores) -> Matrix:
     """Rows (history product x recommended product) of non-negative weights; ``near`` are each product's candidates."""
     products = held.shape[1]
     itself = diagonal(held)
@@ -30,7 +31,7 @@ def fit(held: Matrix, near: Neighbours, penalty: float) -> Matrix:
             near.product, near.weight, itself, penalty, weight,
         )  # fmt: skip
 
-    on_all_cores(work, products)
+    fill(work, (weight,))
     kept = (near.product >= 0) & (weight > 0)
     target = np.repeat(np.arange(products, dtype=np.int32), kept.sum(axis=1))
     return sparse.csr_matrix((weight[kept], (near.product[kept], target)), shape=(products, products))

@@ -10,45 +10,88 @@ output/failure. SAGEMAKER_BASE_DIR stands in for /opt/ml, so jobs can share a ma
 
 import argparse
 import json
-import math
 import secrets
+import signal
 import sys
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
 
-from ml import artefact, data, evaluate
-from ml.container import base_directory, model_directory
+from ml import artefact, container, data, evaluate
+from ml.blocks import Forgetful, Keeper, Stages
+from ml.checkpoints import Checkpoints, digest, fingerprint
 from ml.errors import MlError
-from ml.learn import Hyperparameters, learn
+from ml.hosts import ONE_HOST, Hosts, joined
+from ml.learn import Hyperparameters, Learner, learn
 
 CHANNEL = "export"
 FAILURE_LENGTH = 1024  # characters of output/failure that SageMaker shows as FailureReason
+STOPPED = 128 + signal.SIGTERM  # not 0: nobody may take what is there for a model
 RUN_SETTINGS = {"holdout_days": evaluate.HOLDOUT_DAYS, "seed": evaluate.SEED}
+# What a job may set; whole numbers where the limits are. Outside of them the fit is singular or means nothing.
+RANGES: dict[str, tuple[float, float]] = {
+    "candidates": (1, 1_000),
+    "damping": (0.0, 2.0),
+    "household_penalty": (0.001, 100_000.0),
+    "trend": (-2.0, 2.0),
+    "basket_penalty": (0.001, 100_000.0),
+    "pair_history": (-2.0, 2.0),
+    "pair_candidate": (-2.0, 2.0),
+    "length_exponent": (-2.0, 2.0),
+    "holdout_days": (1, 365),
+    "seed": (0, 2**32 - 1),
+}
 
 
 class TrainError(MlError):
     """A training job that was set up wrongly."""
 
 
-def train(export_directory: Path, destination: Path, given: dict[str, str]) -> evaluate.Report:
-    """Evaluate and fit, print the metrics as SageMaker's MetricDefinitions find them, and write the artefact."""
+def train(
+    export_directory: Path,
+    destination: Path,
+    given: dict[str, str],
+    checkpoints: Path | None = None,
+    hosts: Hosts = ONE_HOST,
+) -> evaluate.Report | None:
+    """Evaluate and fit, print the metrics as SageMaker's MetricDefinitions find them, and write the artefact.
+
+    What is whole goes to ``checkpoints``. Of several hosts the first alone reports and writes; the others help it fit.
+    """
     settings, run_settings = parse_hyperparameters(given)
+    days, seed = run_settings["holdout_days"], run_settings["seed"]
     export = data.read(export_directory)
     print(f"{len(export.interactions):,} events, {len(export.catalogue):,} products, {export.unknown:,} events skipped "
           "because their product is unknown", flush=True)  # fmt: skip
-    report = evaluate.evaluate(export, settings, run_settings["holdout_days"], run_settings["seed"])
-    metrics = evaluate.metrics(report)
-    for name, value in metrics.items():
+    made_of = fingerprint(export_directory, {**asdict(settings), **run_settings})
+    keeper = Checkpoints(checkpoints, made_of) if checkpoints else Forgetful()
+    with joined(hosts, digest(made_of)) as team:
+        scoring, final = (Stages(fit, keeper, team).fill for fit in ("evaluation", "model"))
+        if not hosts.leads:
+            before, _ = data.split(export, days)
+            for known, fill in ((before, scoring), (export, final)):
+                Learner(known, fill).fit(settings)
+            return None
+        report = _evaluated(keeper, lambda: evaluate.evaluate(export, settings, days, seed, fill=scoring))
+        model = learn(export, settings, new_version(), final)
+    ends = export.interactions.day[[0, -1]].tolist()
+    first, last = ((datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).isoformat() for day in ends)
+    artefact.save(model, destination, (first, last), evaluate.metrics(report))
+    print(f"model {model.version}: {len(model.rows.product):,} weights", flush=True)
+    return report
+
+
+def _evaluated(keeper: Keeper, make: Callable[[], evaluate.Report]) -> evaluate.Report:
+    """The report, made or out of the checkpoints, and printed."""
+    kept = keeper.read("report")
+    report: evaluate.Report = json.loads(kept) if kept else make()
+    keeper.write("report", json.dumps(report).encode())
+    for name, value in evaluate.metrics(report).items():
         print(f"{name}={value:.4f}", flush=True)
     Console(width=100).print(evaluate.table(report))
-    model = learn(export, settings, new_version())
-    days = export.interactions.day[[0, -1]].tolist()
-    first, last = ((datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).isoformat() for day in days)
-    artefact.save(model, destination, (first, last), metrics)
-    print(f"model {model.version}: {len(model.rows.product):,} weights", flush=True)
     return report
 
 
@@ -57,24 +100,25 @@ def new_version() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(2)}"
 
 
-def parse_hyperparameters(given: dict[str, str]) -> tuple[Hyperparameters, dict[str, int]]:
+def parse_hyperparameters(given: Mapping[str, str]) -> tuple[Hyperparameters, dict[str, int]]:
     """SageMaker hands every value over as a string. Raises TrainError naming the one that does not fit."""
-    types = {field.name: field.type for field in fields(Hyperparameters)} | dict.fromkeys(RUN_SETTINGS, int)
-    values: dict[str, float] = {}
-    for name, text in given.items():
-        if name not in types:
-            raise TrainError(f"hyperparameter {name!r:.60} is unknown; known are {', '.join(sorted(types))}")
-        try:
-            values[name] = int(text) if types[name] is int else float(text)
-            if not math.isfinite(values[name]):
-                raise ValueError(text)
-        except ValueError:
-            raise TrainError(f"hyperparameter {name} is {text!r:.60}, it must be a number") from None
-    for name in ("candidates", "holdout_days"):
-        if values.get(name, 1) < 1:
-            raise TrainError(f"hyperparameter {name} must be at least 1")
+    values = {name: _number(name, text) for name, text in given.items()}
     run_settings = {name: int(values.pop(name, default)) for name, default in RUN_SETTINGS.items()}
     return Hyperparameters(**values), run_settings  # type: ignore[arg-type]
+
+
+def _number(name: str, text: str) -> float:
+    if name not in RANGES:
+        raise TrainError(f"hyperparameter {name!r:.60} is unknown; known are {', '.join(sorted(RANGES))}")
+    least, most = RANGES[name]
+    whole = isinstance(least, int)
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        raise TrainError(f"hyperparameter {name} is {text!r:.60}, it must be a {'whole ' * whole}number") from None
+    if not least <= value <= most:  # nor is nan
+        raise TrainError(f"hyperparameter {name} is {text!r:.60}, it must be from {least} to {most}")
+    return value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,15 +146,25 @@ def _on_a_laptop(arguments: argparse.Namespace) -> int:
 
 
 def _in_a_container() -> int:
-    base = base_directory()
-    output = base / "output"
+    signal.signal(signal.SIGTERM, _stopped)
+    output = container.base_directory() / "output"
     (output / "data").mkdir(parents=True, exist_ok=True)
     try:
-        report = train(_channel(base), model_directory(), _hyperparameters(base))
-        (output / "data" / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n")
+        hosts = Hosts.of(container.config("resourceconfig"))
+        given = container.config("hyperparameters")
+        given = {name: text for name, text in given.items() if not name.startswith("_")}  # a tuning job adds its own
+        report = train(
+            container.channel(CHANNEL, len(hosts.names)),
+            container.model_directory(),
+            given,
+            container.checkpoint_directory(),
+            hosts,
+        )
+        if report:
+            (output / "data" / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n")
     except Exception as error:  # whatever it is, the job's page must say it
         reason = str(error) if isinstance(error, MlError) else f"{type(error).__name__}: {error}"
-        (output / "failure").write_text(reason[:FAILURE_LENGTH])
+        (output / "failure").write_text(reason[:FAILURE_LENGTH], encoding="utf-8")
         if isinstance(error, MlError):
             print(f"train: {reason}", file=sys.stderr)
             return 2
@@ -118,23 +172,7 @@ def _in_a_container() -> int:
     return 0
 
 
-def _channel(base: Path) -> Path:
-    configured = _json(base / "input" / "config" / "inputdataconfig.json")
-    if configured and CHANNEL not in configured:
-        raise TrainError(f"the job has the channels {', '.join(configured)}; it needs one named {CHANNEL!r}")
-    return base / "input" / "data" / CHANNEL
-
-
-def _hyperparameters(base: Path) -> dict[str, str]:
-    given = _json(base / "input" / "config" / "hyperparameters.json")
-    return {name: text for name, text in given.items() if not name.startswith("_")}  # a tuning job adds its own
-
-
-def _json(path: Path) -> dict[str, str]:
-    try:
-        found = json.loads(path.read_bytes()) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise TrainError(f"{path} is not readable as JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise TrainError(f"{path} must hold a JSON object")
-    return found
+def _stopped(*_: object) -> None:
+    """SageMaker stops the job, or takes a Spot instance back: what is whole is in the checkpoints already."""
+    print("stopped: told to end; the next run goes on from its checkpoints, if it has any", flush=True)
+    raise SystemExit(STOPPED)

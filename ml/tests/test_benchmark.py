@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from ml import cooccurrence, evaluate, interactions, sessions, sets
+from ml import blocks, cooccurrence, evaluate, interactions, sessions, sets
 from ml.__main__ import main
 from ml.benchmark import benchmark
 from ml.published import SETS, published
@@ -132,7 +132,7 @@ def test_gzipped_or_not_and_on_any_number_of_threads_it_is_the_same_to_the_bit(
     writes: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = benchmark(writes(tmp_path / "plain"))  # type: ignore[operator]
-    monkeypatch.setattr(cooccurrence.os, "cpu_count", lambda: 7)  # type: ignore[attr-defined]
+    monkeypatch.setattr(blocks.os, "cpu_count", lambda: 7)  # type: ignore[attr-defined]
 
     packed = benchmark(writes(tmp_path / "packed", packed=True))  # type: ignore[operator]
 
@@ -146,7 +146,7 @@ def test_rows_are_the_same_to_the_bit_on_any_number_of_threads(monkeypatch: pyte
     train = Lines(generator.integers(0, 300, 4000).astype(np.int32), start, 300)
     made = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr(cooccurrence.os, "cpu_count", lambda threads=threads: threads)  # type: ignore[attr-defined]
+        monkeypatch.setattr(blocks.os, "cpu_count", lambda threads=threads: threads)  # type: ignore[attr-defined]
         terms = sessions.Estimator(train).fit(sessions.Settings(hop=0.4))
         made.append([(term.rows.indices.tobytes(), term.rows.data.tobytes()) for term in terms])
     assert made[0] == made[1] == made[2]

@@ -71,6 +71,39 @@ def test_a_job_without_the_export_channel_names_it(base: Path) -> None:
     assert "it needs one named 'export'" in (base / "output" / "failure").read_text()
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"candidates": "0"}, "candidates is '0', it must be from 1 to 1000"),
+        ({"x" * 900: "1"}, "is unknown; known are basket_penalty, candidates"),
+    ],
+)
+def test_a_hyperparameter_that_a_job_cannot_use_is_in_its_failure_file(
+    base: Path, given: dict[str, str], says: str
+) -> None:
+    (base / "input" / "config" / "hyperparameters.json").write_text(json.dumps(given))
+
+    assert command("train", SAGEMAKER_BASE_DIR=str(base)).returncode == 2
+    failure = (base / "output" / "failure").read_text()
+    assert says in failure
+    assert len(failure) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("inputdataconfig", {"export": {"TrainingInputMode": "Pipe"}}, "it must be File or FastFile"),
+        ("resourceconfig", {"hosts": ["algo-1"], "current_host": "algo-2"}, "current_host 'algo-2' is not one of"),
+        ("hyperparameters", ["candidates"], "must hold a JSON object"),
+    ],
+)
+def test_a_job_that_was_set_up_wrongly_says_what_is_wrong(base: Path, file: str, content: object, says: str) -> None:
+    (base / "input" / "config" / f"{file}.json").write_text(json.dumps(content))
+
+    assert command("train", SAGEMAKER_BASE_DIR=str(base)).returncode == 2
+    assert says in (base / "output" / "failure").read_text()
+
+
 def test_the_laptop_command_writes_the_same_and_the_archive(export: Path, tmp_path: Path) -> None:
     done = command("train", "--export", str(export), "--output", str(tmp_path), "--set", "candidates=12")
 
@@ -84,9 +117,10 @@ def test_the_laptop_command_writes_the_same_and_the_archive(export: Path, tmp_pa
     ("given", "says"),
     [
         ({"candidate": "5"}, "'candidate' is unknown; known are"),
-        ({"candidates": "many"}, "candidates is 'many', it must be a number"),
+        ({"candidates": "many"}, "candidates is 'many', it must be a whole number"),
         ({"candidates": "1.5"}, "candidates is '1.5'"),
-        ({"holdout_days": "0"}, "holdout_days must be at least 1"),
+        ({"holdout_days": "0"}, "holdout_days is '0', it must be from 1 to 365"),
+        ({"damping": "7"}, "damping is '7', it must be from 0.0 to 2.0"),
         ({"basket_penalty": "nan"}, "basket_penalty is 'nan'"),
     ],
 )
