@@ -29,6 +29,7 @@ __all__ = [
     "CacheDown",
     "Entry",
     "Read",
+    "drop_old_generations",
     "made_from",
     "peek",
     "put",
@@ -37,7 +38,10 @@ __all__ = [
 ]
 
 _HEAD = struct.Struct("<qqq")  # fresh until (milliseconds since 1970), event, generation; scripts know it as '<i8i8i8'
-_GENERATION_SECONDS = 86_400  # outlives every drain that may still hold an older generation
+# Of shoppers who withdrew: the generation below which nothing is written, and since when it holds. Without a time to
+# live, for what has one may be evicted; the sweep drops it once no drain can still hold an older generation.
+_GENERATIONS, _SINCE = f"{PREFIX}generations", f"{PREFIX}generations:since"
+_GENERATION_SECONDS = 86_400
 # Slates written by one script call. Redis serves nobody else meanwhile: a few dozen take some tenths of a millisecond.
 _AT_ONCE = 32
 
@@ -75,12 +79,12 @@ return answer
 _PUT = (
     NOW
     + """
--- KEYS: in flight, then of each entry: slate, generation
+-- KEYS: in flight, generations, slate…
 -- ARGV: deadline, then of each entry: key, event, generation, fresh milliseconds, kept milliseconds, body
 -- Answers for each entry REFUSED, KEPT or NEWER.
 local kept = {}
-for i = 0, (#KEYS - 3) / 2 do
-  local slate, of, key, at = KEYS[2 * i + 2], KEYS[2 * i + 3], ARGV[6 * i + 2], 6 * i + 3
+for i = 0, #KEYS - 3 do
+  local slate, key, at = KEYS[i + 3], ARGV[6 * i + 2], 6 * i + 3
   local event, generation, verdict = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), 2
   -- Only the drain that took the key last may say that it is done.
   if redis.call('ZSCORE', KEYS[1], key) == ARGV[1] then redis.call('ZREM', KEYS[1], key) end
@@ -90,7 +94,7 @@ for i = 0, (#KEYS - 3) / 2 do
     if held_generation > generation or held_generation == generation and held_event > event then verdict = 0
     elseif held_generation == generation and held_event == event then verdict = 1 end
   end
-  if verdict > 0 and tonumber(redis.call('GET', of) or 0) > generation then verdict = 0 end
+  if verdict > 0 and tonumber(redis.call('HGET', KEYS[2], key) or 0) > generation then verdict = 0 end
   if verdict > 0 then
     local fresh = struct.pack('<i8i8i8', now + ARGV[at + 2], event, generation)
     redis.call('SET', slate, fresh .. ARGV[at + 4], 'PX', ARGV[at + 3])
@@ -101,16 +105,31 @@ return kept
 """
 )
 
-_WITHDRAW = """
--- KEYS: slate, generation, pending, later, in flight   ARGV: key, generation, seconds
-if tonumber(redis.call('GET', KEYS[2]) or 0) <= tonumber(ARGV[2]) then
-  redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+_WITHDRAW = (
+    NOW
+    + """
+-- KEYS: slate, generations, since, pending, later, in flight   ARGV: key, generation
+if tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0) <= tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+  redis.call('ZADD', KEYS[3], now, ARGV[1])
 end
 redis.call('DEL', KEYS[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZREM', KEYS[4], ARGV[1])
-redis.call('ZREM', KEYS[5], ARGV[1])
+for i = 4, 6 do redis.call('ZREM', KEYS[i], ARGV[1]) end
 """
+)
+
+_DROP_OLD_GENERATIONS = (
+    NOW
+    + """
+-- KEYS: generations, since   ARGV: seconds that one is kept, how many
+local old = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1] * 1000, 'LIMIT', 0, ARGV[2])
+for _, key in ipairs(old) do
+  redis.call('HDEL', KEYS[1], key)
+  redis.call('ZREM', KEYS[2], key)
+end
+return #old
+"""
+)
 
 
 # Product ids, scores and reasons of one slate, best first: by column, which is made and read in half the time of rows.
@@ -185,11 +204,11 @@ def put(entries: Sequence[Entry], deadline: int) -> list[int]:
         script = store.script(_PUT)
         pipe = redis.pipeline(transaction=False)
         for start in range(0, len(entries), _AT_ONCE):
-            keys: list[str] = [IN_FLIGHT]
+            keys: list[str] = [IN_FLIGHT, _GENERATIONS]
             args: list[Any] = [deadline]
             for entry in entries[start : start + _AT_ONCE]:
                 fresh, kept = _TIMES[entry.key.partition(":")[0]]
-                keys += _slate(entry.key), _generation(entry.key)
+                keys.append(_slate(entry.key))
                 args += (
                     entry.key,
                     entry.event,
@@ -206,9 +225,14 @@ def withdraw(key: str, generation: int) -> None:
     """Forget a key's slates, and refuse what drains that began before this generation will bring."""
     with store.redis():
         store.script(_WITHDRAW)(
-            keys=[_slate(key), _generation(key), PENDING, LATER, IN_FLIGHT],
-            args=[key, generation, _GENERATION_SECONDS],
+            keys=[_slate(key), _GENERATIONS, _SINCE, PENDING, LATER, IN_FLIGHT], args=[key, generation]
         )
+
+
+def drop_old_generations() -> int:
+    """Forget the generations of withdrawals that are a day old: no drain takes so long. Returns how many."""
+    with store.redis():
+        return int(store.script(_DROP_OLD_GENERATIONS)(keys=[_GENERATIONS, _SINCE], args=[_GENERATION_SECONDS, 10_000]))
 
 
 def made_from(keys: Sequence[str]) -> dict[str, int]:
@@ -223,10 +247,6 @@ def made_from(keys: Sequence[str]) -> dict[str, int]:
 
 def _slate(key: str) -> str:
     return f"{PREFIX}slate:{key}"
-
-
-def _generation(key: str) -> str:
-    return f"{PREFIX}generation:{key}"
 
 
 def _encoded(body: Body) -> bytes:

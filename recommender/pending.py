@@ -17,8 +17,10 @@ PENDING, LATER = f"{PREFIX}pending", f"{PREFIX}later"
 IN_FLIGHT, WAKE = f"{PREFIX}in-flight", f"{PREFIX}wake"
 _SWEPT, _MODEL = f"{PREFIX}swept", f"{PREFIX}model"
 _WARMING, _MIXED = f"{PREFIX}warming", f"{PREFIX}mixed"
+_HOLD = f"{PREFIX}hold"
 
 WAKE_SECONDS = 30  # a wake-up that nobody took by then is given up, and the next event sends another
+_EARLY_SECONDS = 0.1  # by which a hold ends before the drain that was put off comes
 IN_FLIGHT_SECONDS = 30  # several times the longest drain (a few calls of aws.DEADLINE each)
 _WARMING_SECONDS = 600  # during a canary two versions answer in turn; that must not warm everything each time
 
@@ -34,7 +36,8 @@ return redis.call('SET', KEYS[2], 1, 'NX', 'EX', ARGV[1]) and 1 or 0
 _TAKE = (
     NOW
     + """
--- KEYS: pending, later, in flight, wake   ARGV: how many, milliseconds in flight, seconds of a wake-up
+-- KEYS: pending, later, in flight, wake, hold   ARGV: how many, milliseconds in flight, seconds of a wake-up
+if redis.call('EXISTS', KEYS[5]) == 1 then return {now, 0, 0, {}} end
 local taken, deadline = {}, now + ARGV[2]
 for source = 1, 2 do
   local some = redis.call('ZPOPMIN', KEYS[source], ARGV[1] - #taken / 2)
@@ -118,10 +121,11 @@ def add(keys: Collection[str], later: bool = False) -> bool:
 
 
 def take(most: int) -> Taken:
-    """Move up to so many keys in flight; pending before later, the oldest first."""
+    """Move up to so many keys in flight; pending before later, the oldest first. None while work is held."""
     with store.redis():
         now, deadline, more, taken = store.script(_TAKE)(
-            keys=[PENDING, LATER, IN_FLIGHT, WAKE], args=[most, IN_FLIGHT_SECONDS * 1000, WAKE_SECONDS]
+            keys=[PENDING, LATER, IN_FLIGHT, WAKE, _HOLD],
+            args=[most, IN_FLIGHT_SECONDS * 1000, WAKE_SECONDS],
         )
     waited = tuple((now - float(since)) / 1000 for since in taken[1::2])
     return Taken(tuple(key.decode() for key in taken[::2]), waited, deadline, now / 1000, bool(more))
@@ -146,10 +150,13 @@ def wake_if_pending() -> bool:
         return bool(store.script(_WAKE_IF_PENDING)(keys=[PENDING, LATER, WAKE], args=[WAKE_SECONDS]))
 
 
-def hold_wake(seconds: int) -> None:
-    """Let nobody wake a worker for so long: one that will look again by itself is already on its way."""
+def hold(seconds: int) -> bool:
+    """Let nobody take anything for so long, and nobody wake a worker. True if the caller must send the one that looks
+    again afterwards; False if another has promised to."""
     with store.redis() as redis:
-        redis.set(WAKE, 1, ex=seconds)
+        first = redis.set(_HOLD, 1, nx=True, px=int((seconds - _EARLY_SECONDS) * 1000))
+        redis.set(WAKE, 1, ex=seconds + WAKE_SECONDS)
+    return bool(first)
 
 
 def drop_wake() -> None:

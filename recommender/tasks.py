@@ -18,7 +18,7 @@ from typing import cast
 import orjson
 from celery import shared_task
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -29,6 +29,8 @@ from recommender.queries import Wanted
 
 logger = logging.getLogger(__name__)
 
+AWAY_SECONDS = 1  # before the database or Redis is tried again
+TRIES = 10  # to give keys back; a Redis that is away for longer has mostly forgotten them
 BATCH = 256  # keys taken at once: one call, or two where all have the longest histories
 # What a request may weigh; the contract's limit leaves room for the envelope.
 MOST_BYTES = contract.MAX_BYTES - 100_000
@@ -91,16 +93,13 @@ def refresh() -> int:
     counters.count("drains")
     counters.observe("queue_wait_seconds", taken.waited)
     kept = 0
-    batches = list(_batches(queries.build(taken.keys, time.time())))
     try:
-        for position, batch in enumerate(batches):
-            try:
-                kept += _put(batch, taken)
-            except aws.EndpointError as error:
-                _back_off([one.key for later in batches[position:] for one in later], taken.deadline, error)
-                break
-    except cache.CacheDown as error:
-        logger.warning("%d keys stay in flight until the sweep, Redis is away: %s", len(taken.keys), error)
+        for batch in _batches(queries.build(taken.keys, time.time())):
+            kept += _put(batch, taken)
+    except aws.EndpointError as error:
+        _back_off(taken, aws.backoff(), error)
+    except (OperationalError, InterfaceError, cache.CacheDown) as error:
+        _back_off(taken, AWAY_SECONDS, error)
     return kept
 
 
@@ -172,13 +171,18 @@ def _asked(batch: Sequence[Wanted]) -> dict[str, cache.Body]:
     }
 
 
-def _back_off(unserved: Sequence[str], deadline: int, error: aws.EndpointError) -> None:
-    seconds = aws.backoff()
-    logger.warning("%d keys wait for %d s, %s: %s", len(unserved), seconds, type(error).__name__, error)
-    pending.give_back(unserved, deadline)
-    # Held longer than the wait, so that events in between do not wake drains that would fail as well.
-    pending.hold_wake(seconds + pending.WAKE_SECONDS)
-    wake_worker(countdown=seconds)
+def _back_off(taken: pending.Taken, seconds: int, error: Exception) -> None:
+    """Give back what was taken and not done. If it is Redis that is away, as soon as it hears again."""
+    logger.warning("A drain of %d keys waits for %d s, %s: %s", len(taken.keys), seconds, type(error).__name__, error)
+    for _ in range(TRIES):
+        try:
+            pending.give_back(taken.keys, taken.deadline)
+            if pending.hold(seconds):
+                wake_worker(countdown=seconds)
+            return
+        except cache.CacheDown:
+            time.sleep(AWAY_SECONDS)
+    logger.warning("%d keys stay in flight until the sweep, Redis is away", len(taken.keys))
 
 
 def _notice_model(model_version: str) -> None:
@@ -225,6 +229,7 @@ def sweep() -> None:
             logger.warning("%d keys return from workers that did not finish", returned)
         for owed in OwedPurge.objects.all():
             settle(owed.shopper_id, owed.generation)
+        cache.drop_old_generations()
         _catch_up(timezone.now() - _SETTLED)
         if pending.wake_if_pending():
             wake_worker()

@@ -124,7 +124,9 @@ def database() -> dict[str, Any]:
         settings["TEST"] = {"NAME": str(BASE_DIR / ".local" / f"test-{os.getpid()}.sqlite3")}
     else:
         # Opening a connection costs more than most of our queries. The pool is per process and must cover its threads.
-        options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
+        # Its own way after an outage is to wait twice as long after each attempt, up to minutes: here it gives up after
+        # a second, and whoever asks next tries at once.
+        options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 2, "reconnect_timeout": 1}
     return settings
 
 

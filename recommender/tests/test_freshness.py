@@ -10,11 +10,11 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from redis import Redis
 
-from recommender import cache, counters, events, keys, pending, privacy, recommendations, tasks
+from recommender import aws, cache, counters, events, keys, pending, privacy, recommendations, tasks
 from recommender.events import NewEvent
 from recommender.models import Event
 from recommender.tests.conftest import wait_for, waiting
@@ -248,6 +248,58 @@ class TestBackingOff:
         assert redis.zcard("{aisle}:in-flight") == 0
         assert wake_ups(redis) == 1  # with a countdown
         assert pending.add(["product:p2"]) is False  # no drain is woken meanwhile
+
+    def test_nobody_tries_again_before_the_wait_is_over(
+        self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each drain that leaves keys wakes another: without a hold they would fail one after the other for ever."""
+        monkeypatch.setattr(tasks, "BATCH", 3)
+        endpoint.fault = "500"
+        pending.add([f"product:p{n}" for n in range(10)])
+        tasks.refresh()
+        asked, woken = len(endpoint.requests), wake_ups(redis)
+        for _ in range(5):
+            assert tasks.refresh() == 0
+        assert (len(endpoint.requests), wake_ups(redis)) == (asked, woken)
+        assert woken == 2  # for the keys that were left, and with a countdown
+        endpoint.fault = ""
+        wait_for(tasks.refresh)
+        assert len(waiting(redis)) == 7
+
+    def test_a_database_that_is_away_costs_a_moment_and_no_key(
+        self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        [shopper_id] = privacy.join()
+        events.record(shopper_id, [view("p1")])
+
+        def nobody_there(*_: Any, **__: Any) -> Any:
+            raise OperationalError("connection refused")
+
+        with monkeypatch.context() as away:
+            connection.close()
+            away.setattr(connection, "get_new_connection", nobody_there)
+            assert tasks.refresh() == 0
+        assert waiting(redis) == {keys.shopper(shopper_id)}
+        assert redis.zcard("{aisle}:in-flight") == 0
+        wait_for(tasks.refresh)
+        assert cache.peek(keys.shopper(shopper_id))
+
+    def test_a_redis_that_is_too_slow_to_be_written_costs_a_moment_and_no_key(
+        self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recommend = aws.recommend
+
+        def meanwhile(*asked: Any) -> Any:
+            redis.client_pause(800, all=False)  # longer than our client waits; what only reads goes on
+            return recommend(*asked)
+
+        monkeypatch.setattr(aws, "recommend", meanwhile)
+        pending.add(["product:p1"])
+        assert tasks.refresh() == 0
+        monkeypatch.undo()
+        assert redis.zcard("{aisle}:in-flight") == 0
+        wait_for(tasks.refresh)
+        assert cache.peek("product:p1")
 
     def test_old_slates_stay_while_the_endpoint_fails(self, redis: Redis, endpoint: FakeEndpoint) -> None:
         [shopper_id] = privacy.join()

@@ -111,6 +111,25 @@ def test_a_full_redis_gives_up_slates_and_never_work(small_redis: Redis) -> None
     assert set(pending.take(1_000).keys) == {f"shopper:{n}" for n in range(500)}
 
 
+def test_a_full_redis_never_gives_up_who_has_withdrawn(small_redis: Redis) -> None:
+    """Else a drain that began before could bring back what was withdrawn."""
+    for number in range(200):
+        cache.withdraw(keys.shopper(number), 1)
+    for family in ("product", "popular"):
+        cache.put(bodies(2_000, family), 0)
+    assert small_redis.info("stats")["evicted_keys"] > 0
+    assert cache.put(bodies(200, "shopper"), 0) == [cache.REFUSED] * 200
+
+
+def test_a_withdrawal_is_remembered_for_a_day_and_then_no_longer(redis: Redis) -> None:
+    for number in (1, 2):
+        cache.withdraw(keys.shopper(number), 1)
+    redis.zadd("{aisle}:generations:since", {keys.shopper(1): (time.time() - 86_401) * 1000})
+    assert cache.drop_old_generations() == 1
+    assert redis.hkeys("{aisle}:generations") == [keys.shopper(2)]
+    assert redis.zrange("{aisle}:generations:since", 0, -1) == [keys.shopper(2)]
+
+
 @pytest.mark.django_db
 def test_a_redis_without_room_for_anything_is_as_good_as_away(small_redis: Redis) -> None:
     small_redis.config_set("maxmemory", 1)
