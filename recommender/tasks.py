@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from ml import contract
-from recommender import aws, cache, counters, keys, pending, queries
+from recommender import answers, aws, cache, counters, keys, pending, queries
 from recommender.models import Event, OwedPurge
 from recommender.queries import Wanted
 
@@ -38,6 +38,9 @@ MOST_BYTES = contract.MAX_BYTES - 100_000
 _SETTLED = timedelta(seconds=5)
 # …and goes over this much of the past again, since a transaction may commit after a later one.
 _OVERLAP = timedelta(seconds=30)
+# A model of another catalogue keeps the contract and would empty the panels. Of so many of an answer's products the
+# shop must know this share; what left the catalogue since the model was trained is far less.
+_SAMPLE, _LEAST_KNOWN = 200, 0.1
 # Where Redis lost even the note of how far the sweep had come, slates are gone too: this far back they are made
 # before anybody asks, the others when their shopper comes.
 _LOST_MEMORY = timedelta(hours=1)
@@ -156,6 +159,7 @@ def _asked(batch: Sequence[Wanted]) -> dict[str, cache.Body]:
         logger.error("The endpoint refuses the query of %s: %s", batch[0].key, error)
         counters.count("queries_refused")
         return {}
+    _recognise(response)
     _notice_model(response.model_version)
     return {
         answer.slate_id: cache.Body(
@@ -169,6 +173,16 @@ def _asked(batch: Sequence[Wanted]) -> dict[str, cache.Body]:
         )
         for answer in response.answers
     }
+
+
+def _recognise(response: answers.Response) -> None:
+    """Raise EndpointNonsense for an answer made of products that the shop does not have."""
+    named = {one.product_id for a in response.answers for items in a.slates.values() for one in items[::12]}
+    sample = list(islice(named, _SAMPLE))
+    known = cast(Callable[[Sequence[str]], Collection[str]], import_string(settings.RECOMMENDER["KNOWN"]))
+    if sample and len(known(sample)) < _LEAST_KNOWN * len(sample):
+        counters.count("failures", label="Strangers")
+        raise aws.EndpointNonsense(f"{response.model_version} recommends products like {sample[0]!r}, not of this shop")
 
 
 def _back_off(taken: pending.Taken, seconds: int, error: Exception) -> None:

@@ -1,6 +1,6 @@
-"""The catalogue as the model learns it: what ``settings.RECOMMENDER["CATALOGUE"]`` names."""
+"""The catalogue as recommender sees it: what ``settings.RECOMMENDER``'s CATALOGUE and KNOWN name."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ml.contract import ProductRow
 from storefront.models import Product
@@ -21,3 +21,8 @@ def product_rows() -> Iterator[ProductRow]:
             size=size,
             price=price_cents / 100,
         )
+
+
+def known(product_ids: Collection[str]) -> set[str]:
+    """Those that are in the catalogue, hidden ones too."""
+    return set(Product.objects.order_by().filter(product_id__in=product_ids).values_list("product_id", flat=True))

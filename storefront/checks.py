@@ -15,13 +15,19 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 @register(Tags.compatibility)
 def catalogue_is_there(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    named = settings.RECOMMENDER["CATALOGUE"]
-    try:
-        import_string(named)
-    except ImportError as error:
-        hint = "Name a callable that yields ml.contract.ProductRow, such as storefront.catalogue.product_rows."
-        return [Error(f'RECOMMENDER["CATALOGUE"] is {named!r}: {error}', hint=hint, id="storefront.E001")]
-    return []
+    hints = {
+        "CATALOGUE": "Name a callable that yields ml.contract.ProductRow, such as storefront.catalogue.product_rows.",
+        "KNOWN": "Name a callable that returns which of some product ids the shop has, such as "
+        "storefront.catalogue.known.",
+    }
+    found: list[CheckMessage] = []
+    for setting, hint in hints.items():
+        named = settings.RECOMMENDER[setting]
+        try:
+            import_string(named)
+        except ImportError as error:
+            found.append(Error(f'RECOMMENDER["{setting}"] is {named!r}: {error}', hint=hint, id="storefront.E001"))
+    return found
 
 
 @register(Tags.security, deploy=True)

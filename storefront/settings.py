@@ -232,6 +232,8 @@ RECOMMENDER: dict[str, Any] = {
     "EXPORT_URL": env.str("EXPORT_URL", default="s3://aisle/export"),
     # A callable that yields ml.contract.ProductRow: recommender needs the catalogue and must not know the shop.
     "CATALOGUE": "storefront.catalogue.product_rows",
+    # A callable that takes product ids and returns those that the shop has.
+    "KNOWN": "storefront.catalogue.known",
     # Endpoint variant → weight of an experiment in progress; empty: the endpoint's own traffic split decides.
     "EXPERIMENT": {},
 }

@@ -19,6 +19,7 @@ from redis import Redis
 from ml.contract import ProductRow
 from recommender import aws, counters, recommendations, store
 from recommender.tests import fakes
+from storefront.models import Product
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,7 +35,8 @@ def product_rows() -> Iterator[ProductRow]:
 
 @pytest.fixture(autouse=True)
 def catalogue(settings: Any) -> None:
-    settings.RECOMMENDER = {**settings.RECOMMENDER, "CATALOGUE": "recommender.tests.conftest.product_rows"}
+    here = {"CATALOGUE": "recommender.tests.conftest.product_rows", "KNOWN": "builtins.set"}  # every id there is
+    settings.RECOMMENDER = {**settings.RECOMMENDER, **here}
 
 
 @pytest.fixture
@@ -116,7 +118,13 @@ def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def start_worker(
     redis: Redis, transactional_db: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
-    """Start the refresh worker as a user would, on this test's database, asking this endpoint."""
+    """Start the refresh worker as a user would, on this test's database, asking this endpoint.
+
+    It has the shop's own settings, so what the model and the fake endpoint name must be in the shop: hidden, for
+    products on the shelf would be warmed.
+    """
+    ids = [f"{letter}{number:02}" for letter in "pr" for number in range(99)]
+    Product.objects.bulk_create(Product(product_id=one, name=one, price_cents=100, hidden=True) for one in ids)
     started: list[subprocess.Popen[bytes]] = []
 
     def start(endpoint_url: str) -> subprocess.Popen[bytes]:

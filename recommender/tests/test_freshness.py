@@ -310,6 +310,19 @@ class TestBackingOff:
         tasks.refresh()
         assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].items
 
+    def test_old_slates_stay_while_a_model_recommends_what_the_shop_does_not_have(
+        self, redis: Redis, endpoint: FakeEndpoint, settings: Any
+    ) -> None:
+        [shopper_id] = privacy.join()
+        events.record(shopper_id, [view("p1")])
+        tasks.refresh()
+        kept = recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"]
+        settings.RECOMMENDER = {**settings.RECOMMENDER, "KNOWN": "storefront.catalogue.known"}  # of an empty shop
+        events.record(shopper_id, [view("p2")])
+        assert tasks.refresh() == 0
+        assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].items == kept.items
+        assert f"shopper:{shopper_id}" in waiting(redis)
+
     def test_a_query_that_the_endpoint_refuses_does_not_hold_up_the_others(
         self, redis: Redis, endpoint: FakeEndpoint
     ) -> None:

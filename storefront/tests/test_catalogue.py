@@ -26,5 +26,12 @@ def test_the_model_learns_the_visible_products_in_the_columns_of_the_contract(ma
     }
 
 
-def test_the_setting_that_recommender_reads_names_this_catalogue() -> None:
+def test_the_shop_knows_its_products_hidden_ones_too(make_product: MakeProduct) -> None:
+    make_product("1")
+    make_product("2", hidden=True)
+    assert catalogue.known(["1", "2", "3"]) == {"1", "2"}
+
+
+def test_the_settings_that_recommender_reads_name_this_catalogue() -> None:
     assert import_string(settings.RECOMMENDER["CATALOGUE"]) is catalogue.product_rows
+    assert import_string(settings.RECOMMENDER["KNOWN"]) is catalogue.known

@@ -51,6 +51,7 @@ def test_a_setting_that_is_not_for_production_is_named(
     ("name", "value", "expected"),
     [
         ("CATALOGUE", "storefront.catalogue.nothing", "storefront.E001"),
+        ("KNOWN", "storefront.catalogue.nothing", "storefront.E001"),
         ("EXPORT_URL", "/tmp/export", "storefront.E006"),
         ("REDIS_URL", "redis://127.0.0.1:6379/0", "storefront.W002"),
     ],

@@ -191,6 +191,7 @@ REASONS = {
     "slow": "-latency is in ALARM",
     "erring": "-errors is in ALARM",
     "nonsense": "-quality is in ALARM",
+    "strangers": "-quality is in ALARM",
     "never-healthy": "did not pass the ping health check",
 }
 
@@ -256,9 +257,3 @@ def test_rollback_is_one_command(shop: Shop) -> None:
         shop.ml("rollback")
     assert sagemaker.describe_endpoint(EndpointName="aisle")["EndpointConfigName"] != serving
     assert shop.trouble == []
-
-
-def test_model_that_recommends_what_no_shop_sells_is_taken_back(shop: Shop) -> None:
-    """Last, for its answers keep the contract, are cached, and leave some panels empty until their shopper's next look:
-    the shop does not yet know strangers from products when it keeps a slate."""
-    taken_back(shop, "strangers", "-quality is in ALARM")
