@@ -8,6 +8,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "storefront.settings")
 
 application = get_wsgi_application()
 
-from recommender import metrics  # noqa: E402 - which needs the settings that the line above has read
+from recommender import metrics  # noqa: E402 - which need the settings that the line above has read
+from storefront import rounds  # noqa: E402
 
 metrics.start()
+rounds.start(application)

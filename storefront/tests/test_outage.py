@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from storefront import outage
+from storefront import outage, rounds
 from storefront.models import Product
 from storefront.tests.conftest import Slates
 
@@ -80,6 +80,89 @@ def test_whoever_has_no_database_is_still_in_good_health(client: Client, away: C
     away()
     client.get("/product/p01/")
     assert client.get("/healthz").status_code == 200
+
+
+def application(client: Client) -> rounds.Application:
+    """This client's process, as a server knows it."""
+    return lambda environ, _: client.handler(environ)
+
+
+def test_the_rounds_leave_a_copy_of_what_nobody_looked_at(
+    client: Client, shelf: list[Product], away: Callable[[], None]
+) -> None:
+    assert rounds.make(application(client), set())
+    away()
+    for address in ("/", "/department/dairy/", "/department/dairy/milk/"):
+        response = client.get(address)
+        assert (response.status_code, "Aisle-Copy" in response.headers) == (200, True)
+        assert outage.PANEL in response.content
+
+
+def test_rounds_come_again_for_the_panels_that_were_not_there_yet(
+    client: Client, shelf: list[Product], slates: Slates, away: Callable[[], None]
+) -> None:
+    slates.given.clear()
+    visited: set[str] = set()
+    assert not rounds.make(application(client), visited)
+    asked = len(slates.asked)
+    assert not rounds.make(application(client), visited)
+    assert len(slates.asked) == asked + 1  # by the home page alone
+    slates.put("for_you", ["p01"], source="popular")
+    assert rounds.make(application(client), visited)
+    away()
+    assert outage.PANEL in client.get("/department/dairy/").content
+
+
+def test_rounds_are_made_in_production_too(
+    client: Client, shelf: list[Product], away: Callable[[], None], settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = [".shop.example"]
+    settings.SECURE_SSL_REDIRECT = True
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert rounds.make(application(client), set())
+    away()
+    response = client.get("/", headers={"Host": "www.shop.example", "X-Forwarded-Proto": "https"})
+    assert (response.status_code, "Aisle-Copy" in response.headers) == (200, True)
+
+
+def test_a_copy_with_a_panel_never_gives_way_to_one_without(
+    client: Client, shelf: list[Product], slates: Slates, away: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slates.given.clear()
+    client.get("/")
+    slates.put("for_you", ["p01"], source="popular")
+    client.get("/")  # at once, however young the other is
+    slates.given.clear()
+    monkeypatch.setattr(outage, "KEPT_SECONDS", 0.0)
+    client.get("/")
+    away()
+    slates.put("for_you", ["p02"], source="popular")  # whose products only the database has
+    response = client.get("/")
+    assert "Aisle-Copy" in response.headers
+    assert outage.PANEL in response.content
+
+
+def test_one_request_at_a_time_finds_out(client: Client, shelf: list[Product], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that takes: the others are answered meanwhile."""
+    monkeypatch.setattr(outage, "AWAY_SECONDS", 0.0)
+    client.get("/")
+    asked = []
+
+    def nobody_for_long(*_: Any, **__: Any) -> Any:
+        asked.append(1)
+        if len(asked) == 2:  # while this one waits, another comes
+            other = Client()
+            other.handler = client.handler
+            assert "Aisle-Copy" in other.get("/").headers
+        raise OperationalError("connection refused")
+
+    connection.close()
+    monkeypatch.setattr(connection, "get_new_connection", nobody_for_long)
+    for _ in range(2):
+        client.get("/product/p01/")
+    assert len(asked) == 2
+    client.get("/product/p01/")
+    assert len(asked) == 3
 
 
 def test_it_is_over_when_it_is_over(
