@@ -12,6 +12,7 @@ from ml.errors import MlError
 
 VERBS = {
     "train": ("ml.train", "learn a model from an export and score it on held-out weeks"),
+    "submit": ("ml.submit", "train in the cloud: a training job, its log and its figures"),
     "serve": ("ml.serve", "answer /ping and /invocations with a trained model"),
     "evaluate": ("ml.evaluate", "score a model against popularity and co-occurrence, write nothing"),
     "newcomers": ("ml.newcomers", "score how well products that nobody has bought yet are recommended"),

@@ -6,24 +6,22 @@ A model that does not beat popularity on the held-out weeks is not registered, a
 """
 
 import argparse
-import os
+from collections.abc import Mapping
 
 from ml import evaluate
 from ml import place as places
 from ml.aws import objects, registry, training
 from ml.aws.client import Tell
-from ml.aws.training import TrainedJob
-from ml.contract import EXPORT_MARKER
+from ml.aws.training import Fleet, TrainedJob
 from ml.deploy import deploy
 from ml.place import Place, Stopwatch
+from ml.submit import add_job_arguments, fleet_of, train
 
-DAY_SECONDS = 86_400
 
-
-def pipeline(place: Place, export_url: str, train_instance: str, max_seconds: int) -> str:
+def pipeline(place: Place, export_url: str, fleet: Fleet, given: Mapping[str, str]) -> str:
     """Run every step. Returns the deployed package's ARN. Raises AwsError, or GateError with nothing changed."""
     step = Stopwatch().step
-    job = train(place, export_url, train_instance, max_seconds, step("train"))
+    job = train(place, export_url, fleet, given, step("train"))
     report = training.evaluation(job)
     show(report, step("evaluate"))
     evaluate.gate(report)
@@ -32,23 +30,6 @@ def pipeline(place: Place, export_url: str, train_instance: str, max_seconds: in
     deploy(place, package, step("deploy"))
     step("done")(f"{place.endpoint} serves {package}")
     return package
-
-
-def train(place: Place, export_url: str, instance: str, max_seconds: int, tell: Tell) -> TrainedJob:
-    """Run a training job on an export to its end."""
-    objects.require_export(export_url, EXPORT_MARKER)
-    name = training.train(
-        image=place.image,
-        role=place.hosting.role,
-        export_url=export_url,
-        output_url=f"s3://{place.bucket}/models",
-        instance_type=instance,
-        hyperparameters={},
-        metrics=evaluate.metric_definitions(),
-        max_seconds=max_seconds,
-    )
-    tell(f"job {name} on {export_url}")
-    return training.wait_for_training(name, tell)
 
 
 def show(report: evaluate.Report, tell: Tell) -> None:
@@ -76,13 +57,10 @@ def register(place: Place, job: TrainedJob, report: evaluate.Report, tell: Tell)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    export = os.environ.get("EXPORT_URL", "s3://aisle/export")
-    parser.add_argument("--export", default=export, metavar="S3_URL", help="EXPORT_URL (%(default)s)")
-    parser.add_argument("--train-instance", default="ml.m6i.xlarge", metavar="TYPE", help="%(default)s")
-    parser.add_argument("--max-seconds", type=int, default=DAY_SECONDS, help="a longer job is stopped (%(default)s)")
+    add_job_arguments(parser)
     places.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    pipeline(Place.of(arguments), arguments.export, arguments.train_instance, arguments.max_seconds)
+    pipeline(Place.of(arguments), arguments.export, fleet_of(arguments), dict(arguments.set))
     return 0

@@ -13,7 +13,7 @@ import json
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,25 +25,12 @@ from ml.blocks import Forgetful, Keeper, Stages
 from ml.checkpoints import Checkpoints, digest, fingerprint
 from ml.errors import MlError
 from ml.hosts import ONE_HOST, Hosts, joined
-from ml.learn import Hyperparameters, Learner, learn
+from ml.hyperparameters import add_hyperparameters, parse_hyperparameters
+from ml.learn import Learner, learn
 
 CHANNEL = "export"
 FAILURE_LENGTH = 1024  # characters of output/failure that SageMaker shows as FailureReason
 STOPPED = 128 + signal.SIGTERM  # not 0: nobody may take what is there for a model
-RUN_SETTINGS = {"holdout_days": evaluate.HOLDOUT_DAYS, "seed": evaluate.SEED}
-# What a job may set; whole numbers where the limits are. Outside of them the fit is singular or means nothing.
-RANGES: dict[str, tuple[float, float]] = {
-    "candidates": (1, 1_000),
-    "damping": (0.0, 2.0),
-    "household_penalty": (0.001, 100_000.0),
-    "trend": (-2.0, 2.0),
-    "basket_penalty": (0.001, 100_000.0),
-    "pair_history": (-2.0, 2.0),
-    "pair_candidate": (-2.0, 2.0),
-    "length_exponent": (-2.0, 2.0),
-    "holdout_days": (1, 365),
-    "seed": (0, 2**32 - 1),
-}
 
 
 class TrainError(MlError):
@@ -100,33 +87,10 @@ def new_version() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(2)}"
 
 
-def parse_hyperparameters(given: Mapping[str, str]) -> tuple[Hyperparameters, dict[str, int]]:
-    """SageMaker hands every value over as a string. Raises TrainError naming the one that does not fit."""
-    values = {name: _number(name, text) for name, text in given.items()}
-    run_settings = {name: int(values.pop(name, default)) for name, default in RUN_SETTINGS.items()}
-    return Hyperparameters(**values), run_settings  # type: ignore[arg-type]
-
-
-def _number(name: str, text: str) -> float:
-    if name not in RANGES:
-        raise TrainError(f"hyperparameter {name!r:.60} is unknown; known are {', '.join(sorted(RANGES))}")
-    least, most = RANGES[name]
-    whole = isinstance(least, int)
-    try:
-        value = int(text) if whole else float(text)
-    except ValueError:
-        raise TrainError(f"hyperparameter {name} is {text!r:.60}, it must be a {'whole ' * whole}number") from None
-    if not least <= value <= most:  # nor is nan
-        raise TrainError(f"hyperparameter {name} is {text!r:.60}, it must be from {least} to {most}")
-    return value
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--export", type=Path, metavar="DIR", help="the export (default: SageMaker's channel 'export')")
     parser.add_argument("--output", type=Path, metavar="DIR", help="gets model/, model.tar.gz and evaluation.json")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter, such as candidates=50"
-    )
+    add_hyperparameters(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -136,8 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _on_a_laptop(arguments: argparse.Namespace) -> int:
-    pairs = [text.partition("=") for text in arguments.set]
-    given = {name: value for name, _, value in pairs}
+    given = dict(arguments.set)
     output: Path = arguments.output
     report = train(arguments.export, output / "model", given)
     artefact.pack(output / "model", output / "model.tar.gz")

@@ -45,6 +45,7 @@ class Cloud:
         self._storage = Storage(state / "s3")
         self._registry = Registry(state / "sagemaker.json")
         host = Host(self._storage, self.keep, images, work=self._work, logs=state / "logs")
+        self._faults = host.faults
         self._alarms = Alarms()
         self._jobs = Jobs(host)
         self._endpoints = Endpoints(host, self._alarms)
@@ -62,7 +63,7 @@ class Cloud:
             count = self._storage.restore()
             self._registry.restore()
             self._control = Control(self._jobs, self._endpoints, self._storage, self.keep, ports[0])
-            self._runtime = Runtime(self._endpoints, Capture(self._storage), Metrics(), ports[1])
+            self._runtime = Runtime(self._endpoints, Capture(self._storage), Metrics(), ports[1], self._faults)
             self._opened = opened.pop_all()
         self._jobs.settle()
         self._runtime.start()

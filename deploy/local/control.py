@@ -27,7 +27,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from deploy.local.deployment import Wish, shown_capture
 from deploy.local.endpoints import IN_PROGRESS, Endpoints
 from deploy.local.fleets import MOST_INSTANCES, summarise
-from deploy.local.jobs import Jobs
+from deploy.local.jobs import DAY_SECONDS, Jobs
 from deploy.local.policy import BadPolicy, Policy
 from deploy.local.runtime import SAID, SERVER
 from deploy.local.storage import Storage
@@ -54,9 +54,17 @@ class SageMaker(SageMakerResponse):
             raise ResourceInUseException(
                 f"Training job names must be unique within an AWS account and region, and {name} exists"
             )
-        algorithm = copy.deepcopy(
-            dict(self._get_param("AlgorithmSpecification"))
-        )  # moto puts metrics of its own into it
+        stopping = self._get_param("StoppingCondition") or {}
+        if self._get_param("EnableManagedSpotTraining"):
+            if stopping.get("MaxWaitTimeInSeconds", 0) < stopping.get("MaxRuntimeInSeconds", DAY_SECONDS):
+                raise AWSValidationException(
+                    "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+                    "MaxRuntimeInSeconds"
+                )
+        elif "MaxWaitTimeInSeconds" in stopping:
+            raise AWSValidationException("MaxWaitTimeInSeconds is for managed Spot training alone")
+        # moto puts metrics of its own into it.
+        algorithm = copy.deepcopy(dict(self._get_param("AlgorithmSpecification")))
         result = super().create_training_job()
         job: Any = self.sagemaker_backend.training_jobs[name]
         job.algorithm_specification = algorithm

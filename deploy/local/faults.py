@@ -10,6 +10,8 @@ name is as it should be, and ``{}`` ends them all. ``GET`` shows them. Any endpo
       "throttle_rate": 0.1,    share of calls answered 400 ThrottlingException
       "model_error_rate": 0.1, share of calls answered 424 ModelError, as if the container had failed with a 500
       "nonsense_rate": 0.1,    share of calls answered 200 with a body that is no answer
+      "spot_interruption_seconds": 20,  after which managed Spot training loses its instances, each time; 0: never
+      "spot_warning_seconds": 120,      from SIGTERM to SIGKILL then; 0: SIGKILL at once
       "outage": "none"         or "silent" (calls are accepted and never answered) or "reset" (connections are cut)
     }
 """
@@ -21,6 +23,7 @@ from typing import Any
 
 OUTAGES = ("none", "silent", "reset")
 MOST_MS = 60_000.0
+MOST_SECONDS = 86_400.0
 
 
 class BadFault(ValueError):
@@ -35,6 +38,8 @@ class Faults:
     throttle_rate: float = 0.0
     model_error_rate: float = 0.0
     nonsense_rate: float = 0.0
+    spot_interruption_seconds: float = 0.0
+    spot_warning_seconds: float = 120.0
     outage: str = "none"
 
     def delay(self) -> float:
@@ -57,6 +62,13 @@ class Faults:
 
 
 NONE = Faults()
+
+
+@dataclass(slots=True)
+class Switch:
+    """What goes wrong now, for everything that can."""
+
+    now: Faults = NONE
 
 
 def parse(body: bytes) -> Faults:
@@ -82,4 +94,4 @@ def parse(body: bytes) -> Faults:
 
 
 def _most(name: str) -> float:
-    return 1.0 if name.endswith("_rate") else MOST_MS
+    return 1.0 if name.endswith("_rate") else MOST_SECONDS if name.endswith("_seconds") else MOST_MS

@@ -1,9 +1,10 @@
 """What jobs and endpoints need of the machine they run on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.local.faults import Switch
 from deploy.local.storage import Storage
 
 
@@ -16,3 +17,4 @@ class Host:
     images: Mapping[str, Sequence[str]]
     work: Path
     logs: Path
+    faults: Switch = field(default_factory=Switch)

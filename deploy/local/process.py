@@ -81,6 +81,11 @@ class Process:
         self._sweep()
         self._child.wait()
 
+    def kill(self) -> None:
+        """SIGKILL to all of its group, without a word."""
+        self._sweep()
+        self._started().wait()
+
     def tail(self, lines: int = 12) -> str:
         """The last lines of its log."""
         try:

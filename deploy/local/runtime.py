@@ -27,7 +27,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 from deploy.local import faults
 from deploy.local.capture import Call, Capture
 from deploy.local.endpoints import Endpoints
-from deploy.local.faults import BadFault
+from deploy.local.faults import BadFault, Faults, Switch
 from deploy.local.fleets import Fleet, Variant
 from deploy.local.metrics import Metrics
 
@@ -49,18 +49,24 @@ log = logging.getLogger("deploy.local")
 class Runtime:
     """The server: ``start`` returns when it listens, ``close`` when it is gone and everything is flushed."""
 
-    def __init__(self, endpoints: Endpoints, capture: Capture, metrics: Metrics, listener: socket.socket) -> None:
+    def __init__(
+        self, endpoints: Endpoints, capture: Capture, metrics: Metrics, listener: socket.socket, switch: Switch
+    ) -> None:
         self._endpoints = endpoints
         self._capture = capture
         self._metrics = metrics
         self._listener = listener
-        self._faults = faults.NONE
+        self._switch = switch
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="runtime", daemon=True)
         self._ready: Future[None] = Future()
         self._end = asyncio.Event()
         self._copies: set[asyncio.Task[None]] = set()  # calls to shadows, for the loop itself keeps no hold of them
         self._session: aiohttp.ClientSession
+
+    @property
+    def _faults(self) -> Faults:
+        return self._switch.now
 
     def start(self) -> None:
         self._thread.start()
@@ -124,7 +130,7 @@ class Runtime:
         """Show the faults, or replace them."""
         if request.method == "POST":
             try:
-                self._faults = faults.parse(await request.read())
+                self._switch.now = faults.parse(await request.read())
             except BadFault as bad:
                 return _json(400, {"error": str(bad), "field": str(bad).partition(":")[0]})
             log.info("faults: %s", self._faults)

@@ -5,6 +5,7 @@ was written last and writes or removes the difference. A file is one object: a l
 its bytes. It is renamed into place when whole, so a reader meets either the old object or the new one.
 """
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -113,6 +114,14 @@ class Storage:
             except MissingBucket:
                 raise NoSuchObject(f"there is no bucket {bucket!r}") from None
             key.set_metadata({"Content-Type": content_type})
+            self.keep()
+
+    def remove(self, url: str) -> None:
+        """Forget an object, if it is there."""
+        bucket, name = split(url)
+        with self.writing:
+            with contextlib.suppress(MissingBucket):
+                self._s3.delete_object(bucket, name)
             self.keep()
 
     def below(self, url: str) -> list[tuple[str, str]]:

@@ -72,6 +72,11 @@ def autoscaling() -> Any:  # its stubs would be one more dependency for four cal
 
 
 @cache
+def logs() -> Any:  # nor for these two
+    return session().client("logs", config=CONFIG)
+
+
+@cache
 def s3() -> "S3Client":
     return session().client("s3", config=CONFIG)
 

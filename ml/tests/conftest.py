@@ -52,6 +52,12 @@ def cloudwatch() -> Iterator[Stubber]:
 
 
 @pytest.fixture
+def logs() -> Iterator[Stubber]:
+    with stubbed(client.logs) as stub:
+        yield stub
+
+
+@pytest.fixture
 def autoscaling() -> Iterator[Stubber]:
     with stubbed(client.autoscaling) as stub:
         yield stub

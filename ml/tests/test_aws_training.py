@@ -8,8 +8,9 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
-from ml.aws import training
+from ml.aws import client, training
 from ml.aws.client import AwsError
+from ml.aws.logs import Log
 from ml.tests.names import IMAGE, JOB, NOW, ROLE
 
 
@@ -19,10 +20,9 @@ def train(**changes: Any) -> str:
         "role": ROLE,
         "export_url": "s3://aisle/export",
         "output_url": "s3://aisle/models/",
-        "instance_type": "ml.m6i.xlarge",
+        "fleet": training.Fleet(max_seconds=600),
         "hyperparameters": {"candidates": "50"},
         "metrics": [("novel:recall@20", "novel:recall@20=([0-9.]+)")],
-        "max_seconds": 600,
     }
     return training.train(**{**request, **changes})
 
@@ -64,10 +64,29 @@ def test_training_job_reads_the_export_and_knows_its_metrics(sagemaker: Stubber)
     assert len(name) <= 63
 
 
-def test_training_job_that_may_be_interrupted_keeps_checkpoints(sagemaker: Stubber) -> None:
-    expected = {**expected_training(), "CheckpointConfig": {"S3Uri": "s3://aisle/checkpoints"}}
+def test_spot_job_keeps_checkpoints_of_its_own_and_waits_a_day_more(sagemaker: Stubber) -> None:
+    expected = {
+        **expected_training(),
+        "EnableManagedSpotTraining": True,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 87_000},
+        "CheckpointConfig": ANY,
+    }
     sagemaker.add_response("create_training_job", {"TrainingJobArn": "arn:…"}, expected)
-    train(checkpoint_url="s3://aisle/checkpoints")
+    requests: list[dict[str, Any]] = []
+    client.sagemaker().meta.events.register(
+        "provide-client-params.sagemaker.CreateTrainingJob", lambda params, **_: requests.append(params)
+    )
+    name = train(fleet=training.Fleet(spot=True, max_seconds=600))
+
+    assert requests[0]["CheckpointConfig"] == {"S3Uri": f"s3://aisle/models/{name}/checkpoints"}
+
+
+def test_job_of_several_hosts_asks_for_them(sagemaker: Stubber) -> None:
+    hosts = {"InstanceType": "ml.c7i.large", "InstanceCount": 4, "VolumeSizeInGB": 30}
+    sagemaker.add_response(
+        "create_training_job", {"TrainingJobArn": "arn:…"}, {**expected_training(), "ResourceConfig": hosts}
+    )
+    train(fleet=training.Fleet("ml.c7i.large", hosts=4, max_seconds=600))
 
 
 def job(status: str, *steps: str, **changes: Any) -> dict[str, Any]:
@@ -87,6 +106,17 @@ def job(status: str, *steps: str, **changes: Any) -> dict[str, Any]:
         ],
         **changes,
     }
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that say nothing, but where a test is about what they say."""
+    monkeypatch.setattr(training, "Log", lambda *_: Silent())
+
+
+class Silent:
+    def lines(self) -> list[str]:
+        return []
 
 
 def test_waiting_tells_each_step_once_and_returns_model_and_metrics(sagemaker: Stubber) -> None:
@@ -123,6 +153,33 @@ def test_job_that_does_not_complete_is_an_error_with_its_reason(
     sagemaker.add_response("describe_training_job", answer)
     with pytest.raises(AwsError, match=words):
         training.wait_for_training("aisle-1", lambda text: None)
+
+
+def test_spot_job_tells_what_it_saved(sagemaker: Stubber) -> None:
+    times = {"EnableManagedSpotTraining": True, "TrainingTimeInSeconds": 500, "BillableTimeInSeconds": 150}
+    sagemaker.add_response("describe_training_job", job("Completed", "Interrupted", "Completed", **times))
+    told: list[str] = []
+    training.wait_for_training("aisle-1", told.append)
+
+    assert told[-1] == "trained 500 s, billed 150 s: Spot saved 70%"
+
+
+def test_job_whose_log_may_not_be_read_is_waited_for_all_the_same(
+    sagemaker: Stubber, logs: Stubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "Log", Log)
+    logs.add_client_error("describe_log_streams", "AccessDeniedException", "not authorized")
+    sagemaker.add_response("describe_training_job", job("InProgress", "Training"))
+    sagemaker.add_response("describe_training_job", job("Completed", "Training", "Completed"))
+    told: list[str] = []
+
+    assert training.wait_for_training("aisle-1", told.append).name == "aisle-1"
+    assert "not authorized; give the caller that permission" in told[0]
+
+
+def test_stopping_names_the_job(sagemaker: Stubber) -> None:
+    sagemaker.add_response("stop_training_job", {}, {"TrainingJobName": "aisle-1"})
+    training.stop("aisle-1")
 
 
 def test_job_that_never_ends_is_given_up_after_its_own_limit(

@@ -1,19 +1,22 @@
 """The whole loop against the local cloud, over unmodified boto3: an export in S3 becomes an endpoint that answers."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from ml import evaluate, pipeline
+from ml import artefact, evaluate, pipeline
 from ml.__main__ import main
 from ml.aws import client, endpoints, objects, registry, training
 from ml.contract import parse_response
@@ -41,7 +44,15 @@ def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ports, state = (free_port(), free_port()), tmp_path_factory.mktemp("cloud")
     words = ["cloud", "--port", str(ports[0]), "--runtime-port", str(ports[1]), "--state", str(state)]
     program = subprocess.Popen([sys.executable, "-m", "deploy.local", *words], stderr=subprocess.DEVNULL)
-    caches = (client.session, client.sagemaker, client.s3, client.cloudwatch, client.autoscaling, client.runtime)
+    caches = (
+        client.session,
+        client.sagemaker,
+        client.s3,
+        client.cloudwatch,
+        client.autoscaling,
+        client.runtime,
+        client.logs,
+    )
     try:
         _wait(f"http://127.0.0.1:{ports[0]}/")
         with pytest.MonkeyPatch.context() as environment:
@@ -158,7 +169,73 @@ def test_failed_job_says_its_reason_in_one_line(capsys: pytest.CaptureFixture[st
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("url", ["s3://aisle/elsewhere", "s3://no-such-bucket/export"])
 def test_export_that_is_not_there_costs_no_job(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    jobs = client.sagemaker().list_training_jobs()["TrainingJobSummaries"]
+    before = jobs()
     assert main(["pipeline", "--export", url, *WORDS]) == 2
     assert f"{url} is no finished export" in capsys.readouterr().err
-    assert client.sagemaker().list_training_jobs()["TrainingJobSummaries"] == jobs
+    assert jobs() == before
+
+
+def break_off(wish: dict[str, float]) -> None:
+    request = urllib.request.Request(
+        f"{os.environ['AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME']}/local-cloud/faults", json.dumps(wish).encode()
+    )
+    urllib.request.urlopen(request).close()
+
+
+def jobs() -> list[str]:
+    """The training jobs' names, oldest first."""
+    found = client.sagemaker().list_training_jobs()["TrainingJobSummaries"]
+    return sorted(each["TrainingJobName"] for each in found)
+
+
+def described(name: str) -> Any:
+    return client.sagemaker().describe_training_job(TrainingJobName=name)
+
+
+def take_back_once(before: int) -> None:
+    """Take the Spot instances of the next job back without a word, as soon as it has kept something."""
+    for _ in range(1_000):
+        kept = client.s3().list_objects_v2(Bucket="aisle", Prefix="models/")["Contents"]
+        if len(jobs()) > before and any("/evaluation-00-" in each["Key"] for each in kept):
+            break
+        time.sleep(0.05)
+    break_off({"spot_interruption_seconds": 0.1, "spot_warning_seconds": 0})
+    while not any(step["Status"] == "Interrupted" for step in described(jobs()[-1])["SecondaryStatusTransitions"]):
+        time.sleep(0.02)
+    break_off({})
+
+
+def weights(job: str, folder: Path) -> Any:
+    folder.mkdir()
+    archive = folder / "model.tar.gz"
+    archive.write_bytes(objects.read(training.trained(job).model_data_url))
+    artefact.unpack(archive, folder / "model")
+    return artefact.read_manifest(folder / "model")["files"]
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.timeout(300)
+def test_spot_job_of_two_hosts_that_is_taken_back_leaves_the_weights_of_any_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = jobs()
+    reclaimer = threading.Thread(target=take_back_once, args=(len(before),))
+    reclaimer.start()
+    code = main(["submit", "--export", "s3://aisle/export", "--spot", "--hosts", "2", *WORDS])
+    reclaimer.join()
+    said = capsys.readouterr().out
+
+    assert code == 0
+    assert "Interrupted: " in said
+    assert "resumed: " in said  # by the job's own log
+    assert "Spot saved" in said
+    assert "Held-out weeks" in said
+    assert weights(jobs()[-1], tmp_path / "spot") == weights(before[0], tmp_path / "ordinary")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_hyperparameter_that_does_not_exist_costs_no_job(capsys: pytest.CaptureFixture[str]) -> None:
+    before = jobs()
+    assert main(["submit", "--set", "candidate=3", *WORDS]) == 2
+    assert "'candidate' is unknown" in capsys.readouterr().err
+    assert jobs() == before

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ml import artefact, evaluate
-from ml.train import TrainError, new_version, parse_hyperparameters
+from ml.hyperparameters import HyperparameterError, parse_hyperparameters
+from ml.train import new_version
 
 
 def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -125,7 +126,7 @@ def test_the_laptop_command_writes_the_same_and_the_archive(export: Path, tmp_pa
     ],
 )
 def test_a_hyperparameter_that_does_not_fit_is_named(given: dict[str, str], says: str) -> None:
-    with pytest.raises(TrainError, match=says):
+    with pytest.raises(HyperparameterError, match=says):
         parse_hyperparameters(given)
 
 

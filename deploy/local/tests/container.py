@@ -26,17 +26,45 @@ def train() -> None:
     print(f"training {os.environ['TRAINING_JOB_NAME']} on {sorted(channels)}", flush=True)
     print(f"recall={settings.get('recall', '0.25')} rows={rows}", flush=True)
     print("coverage=0.5", end="", flush=True)  # the last line may lack its end
+    if "steps" in settings:
+        count(int(settings["steps"]))
     if "sleep" in settings:
         time.sleep(float(settings["sleep"]))
+    if "fails" in settings:
+        fail(settings["fails"])
     if "failure" in settings:
         (BASE / "output/failure").write_text(settings["failure"])
     if "exit" in settings:
         sys.exit(int(settings["exit"]))
     checkpoint = BASE / "checkpoints/runs"
+    if not checkpoint.parent.exists():  # there is none without a CheckpointConfig
+        checkpoint = BASE / "output/runs"
     checkpoint.write_text(str(int(checkpoint.read_text()) + 1 if checkpoint.exists() else 1))
     (BASE / "model/behaviour").write_text(settings.get("behaviour", "well"))
     (BASE / "model/environment").write_text(json.dumps(dict(os.environ)))
     (BASE / "output/data/evaluation.json").write_text(json.dumps({"rows": rows}))
+
+
+def count(steps: int) -> None:
+    """Work that goes on from its checkpoint, at 0.1 s a step; SIGTERM ends it."""
+    path = BASE / "checkpoints/step"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    done = int(path.read_text()) if path.exists() else 0
+    print(f"starting at step {done}", flush=True)
+    for step in range(done + 1, steps + 1):
+        time.sleep(0.1)
+        unfinished = path.with_name("step.part")
+        unfinished.write_text(str(step))
+        unfinished.replace(path)
+
+
+def fail(host: str) -> None:
+    """The host of that number fails; the others wait for ever."""
+    resources = json.loads((BASE / "input/config/resourceconfig.json").read_text())
+    if resources["hosts"].index(resources["current_host"]) == int(host):
+        (BASE / "output/failure").write_text("too little memory")
+        sys.exit(2)
+    time.sleep(60)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -80,7 +80,7 @@ def test_without_a_failure_file_the_log_s_last_line_is_the_reason(aws: Aws) -> N
     ("changes", "words"),
     [
         ({"AlgorithmSpecification": {"TrainingImage": "x.dkr.ecr/other:2", "TrainingInputMode": "File"}}, "other:2"),
-        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}}, "one instance"),
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 9, "VolumeSizeInGB": 1}}, "at most 8"),
         ({"AlgorithmSpecification": {"TrainingImage": "tiny", "TrainingInputMode": "Pipe"}}, "Pipe"),
         ({"OutputDataConfig": {"S3OutputPath": "s3://elsewhere/models"}}, "elsewhere"),
     ],
