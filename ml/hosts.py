@@ -88,6 +88,8 @@ class Leader:
         self._arrived: queue.SimpleQueue[tuple[str, str, bytes]] = queue.SimpleQueue()
         self._taken: dict[str, bytes] = {}
         self._awaited = set(hosts.names) - {hosts.current}
+        self._whole = threading.Event()
+        self._listening: list[threading.Thread] = []
         # What they work on is the password: who works on something else is not let in.
         self._listener = _retried(lambda: Listener((hosts.current, PORT), backlog=64, authkey=digest.encode()))
 
@@ -95,8 +97,13 @@ class Leader:
         threading.Thread(target=self._welcome, name="welcome", daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Let the others end, which wait until the fit is whole."""
         self._listener.close()
+        if kind is None:
+            self._whole.set()
+            for thread in self._listening:
+                thread.join()
 
     def solves(self, block: int) -> bool:
         return self._hosts.solves(block)
@@ -129,7 +136,9 @@ class Leader:
             except OSError:
                 return  # closed
             else:
-                threading.Thread(target=self._listen, args=(connection,), name="listen", daemon=True).start()
+                thread = threading.Thread(target=self._listen, args=(connection,), name="listen", daemon=True)
+                self._listening.append(thread)
+                thread.start()
 
     def _listen(self, connection: "Connection[bytes, bytes]") -> None:
         host = "a host"
@@ -138,6 +147,7 @@ class Leader:
             while (name := connection.recv_bytes()) != END:
                 self._arrived.put((host, name.decode(), connection.recv_bytes()))
             self._awaited.discard(host)
+            self._whole.wait()
             connection.send_bytes(END)
         except (EOFError, OSError):
             self._arrived.put((host, "", b"ended before it had sent its share of the fit"))
@@ -161,7 +171,7 @@ class Follower:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait until the first host has everything: a container's connections may end with it."""
+        """Wait until the fit is whole: a container's connections may end with it, and so may what they carry."""
         try:
             if kind is None:
                 self._send(END)
