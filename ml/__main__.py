@@ -23,6 +23,7 @@ VERBS = {
     "deploy": ("ml.deploy", "move the endpoint to a registered model, by a canary"),
     "rollback": ("ml.rollback", "move the endpoint back to what served before"),
     "status": ("ml.status", "say what the endpoint serves, what is on its way, and what is registered"),
+    "rightsize": ("ml.rightsize", "say which instance and how many workers serve at what cost, on AWS or here"),
     "pipeline": ("ml.pipeline", "train, gate, register and deploy: the whole loop in the cloud"),
 }
 

@@ -15,11 +15,16 @@ def read(url: str) -> bytes:
         return s3().get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
-def write_json(url: str, value: object) -> None:
-    """Put a value as a JSON object. Raises AwsError."""
+def write(url: str, body: bytes, content_type: str = "application/gzip") -> None:
+    """Put an object. Raises AwsError."""
     bucket, key = _split(url)
     with clear(f"writing {url}"):
-        s3().put_object(Bucket=bucket, Key=key, Body=json.dumps(value).encode(), ContentType="application/json")
+        s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+
+
+def write_json(url: str, value: object) -> None:
+    """Put a value as a JSON object. Raises AwsError."""
+    write(url, json.dumps(value).encode(), "application/json")
 
 
 def require_export(url: str, marker: str) -> None:
