@@ -12,10 +12,11 @@ from itertools import count, islice
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
 
 from ml import contract
 from recommender import models, tasks
-from recommender.models import HISTORY_KINDS, Event, Kind, Shopper, Taken
+from recommender.models import HISTORY_KINDS, Event, Kind, Taken
 
 __all__ = ["Known", "LoadedEvent", "NewEvent", "Taken", "history", "load", "record", "taken", "undo_dismiss"]
 
@@ -59,6 +60,15 @@ class Known:
     count: int
 
 
+_COLUMNS = (
+    "shopper_id", "product_id", "kind", "quantity", "basket", "time", '"key"', "slate_id", "model_version", "arm",
+    "position",
+)  # fmt: skip
+_KEEP = f"INSERT INTO recommender_event ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 - nothing in it is from outside
+_ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
+_CONSENTS = "SELECT 1 FROM recommender_shopper WHERE id = %s AND consents"
+
+
 def record(shopper_id: int, events: Sequence[NewEvent]) -> int:
     """Keep events; returns how many, 0 for a shopper who does not consent or is unknown.
 
@@ -66,29 +76,34 @@ def record(shopper_id: int, events: Sequence[NewEvent]) -> int:
     """
     for event in events:
         _check(event)
+    if not events:
+        return 0
     with transaction.atomic():
-        # Locked, so that neither a withdrawal nor the same report comes between looking and writing.
-        if not Shopper.objects.select_for_update().filter(pk=shopper_id, consents=True).exists():
-            return 0
-        new = _new(shopper_id, events)
-        Event.objects.bulk_create(
-            Event(
-                shopper_id=shopper_id,
-                product_id=event.product_id,
-                kind=event.kind,
-                quantity=event.quantity,
-                basket=event.basket,
-                key=event.key,
-                slate_id=event.slate_id,
-                model_version=event.model_version,
-                arm=event.arm,
-                position=event.position,
-            )
-            for event in new
-        )
-        if any(event.kind in HISTORY_KINDS for event in new):
+        kept = _keep(shopper_id, events)
+        if kept and any(event.kind in HISTORY_KINDS for event in events):
             tasks.refresh_after_commit(shopper_id)
-    return len(new)
+    return kept
+
+
+def _keep(shopper_id: int, events: Sequence[NewEvent]) -> int:
+    """Two statements, written by hand since every click runs them: composing them took Django longer than the database
+    takes. An event whose key this shopper has used before is left out by the index that makes keys unique."""
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    values = [
+        value
+        for one in events
+        for value in (
+            shopper_id, one.product_id, one.kind, one.quantity, one.basket, now, one.key, one.slate_id,
+            one.model_version, one.arm, one.position,
+        )
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        # Locked, so that no withdrawal comes between looking and writing; SQLite's writer is alone anyway.
+        cursor.execute(_CONSENTS + (" FOR UPDATE" if connection.features.has_select_for_update else ""), [shopper_id])
+        if cursor.fetchone() is None:
+            return 0
+        cursor.execute(_KEEP + ", ".join([_ROW] * len(events)) + " ON CONFLICT DO NOTHING", values)
+        return int(cursor.rowcount)
 
 
 def undo_dismiss(shopper_id: int, product_id: str) -> None:
@@ -166,15 +181,3 @@ def _check(event: NewEvent) -> None:
         raise ValueError(f"product_id must have 1 to {contract.MAX_TEXT} characters")
     if event.quantity < 1:
         raise ValueError(f"quantity {event.quantity} must be at least 1")
-
-
-def _new(shopper_id: int, events: Sequence[NewEvent]) -> list[NewEvent]:
-    """Without those whose key this shopper has used before, here or in the database."""
-    asked = {event.key for event in events if event.key is not None}
-    used = set(Event.objects.filter(shopper_id=shopper_id, key__in=asked).values_list("key", flat=True))
-    new = []
-    for event in events:
-        if event.key is None or event.key not in used:
-            new.append(event)
-            used.add(event.key)
-    return new

@@ -4,7 +4,6 @@ The shopper is the session's, never the body's. Views, impressions, clicks and d
 only the browser knows of them; carts and purchases are recorded by the server that made them.
 """
 
-import logging
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
@@ -16,7 +15,6 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from redis.exceptions import RedisError
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import ParseError, ValidationError
@@ -25,7 +23,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from ml.contract import MAX_TEXT
@@ -33,14 +31,15 @@ from recommender.events import NewEvent
 from storefront import panels
 from storefront import visitor as visitors
 from storefront.feedback import LONGEST_ARM
+from storefront.limits import Limit, address
 from storefront.models import Product, is_product_id
-
-log = logging.getLogger(__name__)
 
 KINDS = ("view", "impression", "click", "dismiss")
 SERVER_KINDS = ("cart", "purchase")
 MOST_EVENTS = 50  # of one report
 MOST_BYTES = 50_000  # of one report: fifty events with every field at its longest are near it
+REPORTS_OF = Limit("reports of a shopper", most=120, seconds=60)  # a busy hand opens two products a second
+REPORTS_FROM = Limit("reports without consent from an address", most=3000, seconds=60)  # which may be an office's
 WHO = frozenset({"shopper_id", "shopper", "user", "user_id", "customer_id", "account"})
 
 
@@ -79,32 +78,17 @@ class BrowserOnlyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
         return {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "And X-CSRFToken on every write."}
 
 
-class PerShopper(SimpleRateThrottle):
-    """A busy hand opens two products a second. Without Redis nobody is counted: a report is worth more than a limit."""
-
-    scope = "events"
-
-    def get_cache_key(self, request: Request, view: APIView) -> str | None:
-        shopper_id = visitors.of(_plain(request)).shopper_id
-        return None if shopper_id is None else f"events:{shopper_id}"
+class PerSender(BaseThrottle):
+    """By shopper, or by address where nothing is stored and the limit spares the product lookup."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        try:
-            return bool(super().allow_request(request, view))
-        except RedisError as error:
-            log.warning("reports are not limited, for Redis is away: %s", error)
-            return True
-
-
-class PerAddress(PerShopper):
-    """Reports without consent store nothing; the limit spares the product lookup, and an address may be an office's."""
-
-    scope = "anonymous_events"
-    rate = "3000/min"
-
-    def get_cache_key(self, request: Request, view: APIView) -> str | None:
         shopper_id = visitors.of(_plain(request)).shopper_id
-        return f"events:{self.get_ident(request)}" if shopper_id is None else None
+        if shopper_id is None:
+            return not REPORTS_FROM.exceeded(address(_plain(request)))
+        return not REPORTS_OF.exceeded(str(shopper_id))
+
+    def wait(self) -> float:
+        return REPORTS_OF.seconds
 
 
 class Strict(serializers.Serializer[Any]):
@@ -149,7 +133,7 @@ class AcceptedSerializer(serializers.Serializer[Any]):
 class EventsView(APIView):
     authentication_classes = (BrowserOnly,)
     parser_classes = (ReportParser,)
-    throttle_classes = (PerShopper, PerAddress)
+    throttle_classes = (PerSender,)
 
     @extend_schema(
         request=ReportSerializer,
@@ -287,9 +271,16 @@ def _address(name: str, product_id: str) -> str:
 
 
 def _check_products(product_ids: set[str]) -> None:
-    known = set(Product.objects.filter(product_id__in=product_ids).values_list("product_id", flat=True))
-    if unknown := sorted(product_ids - known):
+    """Raises ValidationError for one that never was. What was found once is not asked again: products are hidden, and
+    what happened to one that an administrator did delete does no harm."""
+    if product_ids <= _found:
+        return
+    _found.update(Product.objects.filter(product_id__in=product_ids).values_list("product_id", flat=True))
+    if unknown := sorted(product_ids - _found):
         raise ValidationError({"product_id": f"There is no product {', '.join(unknown)}."})
+
+
+_found: set[str] = set()  # as many as the catalogue has
 
 
 def _plain(request: Request) -> HttpRequest:

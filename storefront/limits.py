@@ -3,13 +3,23 @@
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import cache
 
 from django.conf import settings
-from django.core.cache import cache
 from django.http import HttpRequest
-from redis.exceptions import RedisError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisError
+from redis.retry import Retry
 
 log = logging.getLogger(__name__)
+
+_COUNT = """
+-- KEYS: whose tries   ARGV: seconds
+local tries = redis.call('INCR', KEYS[1])
+if tries == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+return tries
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +34,36 @@ class Limit:
         """Count one more try of whom, before it is made, so that tries made at one moment are all counted."""
         key = self._key(whom)
         try:
-            cache.add(key, 0, self.seconds)
-            return cache.incr(key) > self.most
-        except ValueError:  # the window ended between the two
-            return False
+            return int(_redis().eval(_COUNT, 1, key, str(self.seconds))) > self.most
         except RedisError as error:
             log.warning("%s is not limited, for Redis is away: %s", self.name, error)
             return False
 
     def clear(self, *whom: str) -> None:
         try:
-            cache.delete(self._key(whom))
+            _redis().delete(self._key(whom))
         except RedisError as error:
             log.warning("tries of %s stay counted, for Redis is away: %s", self.name, error)
 
     def _key(self, whom: tuple[str, ...]) -> str:
         # Names and addresses are people's: Redis holds what they hash to, for as long as the window.
-        return "limit:" + hashlib.sha256(repr((self.name, *whom)).encode()).hexdigest()
+        return "shop:limit:" + hashlib.sha256(repr((self.name, *whom)).encode()).hexdigest()
+
+
+@cache
+def _redis() -> Redis:
+    """As recommender's: once more, at once, and only for a connection that a restarted Redis has closed."""
+    return Redis.from_url(
+        settings.REDIS_URL,
+        socket_connect_timeout=0.2,
+        socket_timeout=0.5,
+        retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
+    )
 
 
 def address(request: HttpRequest) -> str:
-    """The visitor's address: what our own proxy appended last, which no visitor can choose; without one, the peer's."""
-    forwarded = "" if settings.LOCAL else request.headers.get("X-Forwarded-For", "")
-    return forwarded.rpartition(",")[2].strip() or str(request.META.get("REMOTE_ADDR", ""))
+    """The visitor's address: what the outermost of our own proxies saw, for each appends whom it heard; what stands
+    before that is the visitor's own claim. Without proxies, the peer's."""
+    listed = [one.strip() for one in request.headers.get("X-Forwarded-For", "").split(",")]
+    ours = [one for one in listed if one][-settings.NUM_PROXIES :] if settings.NUM_PROXIES else []
+    return ours[0] if ours else str(request.META.get("REMOTE_ADDR", ""))

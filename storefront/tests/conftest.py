@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 from redis import Redis
 from redis.exceptions import ResponseError
 
 from recommender import events, privacy, recommendations, store
 from recommender.recommendations import Item, Slate
-from storefront import index
+from storefront import api, index
 from storefront.models import Product
 
 
@@ -27,7 +26,7 @@ def _nothing_remembered(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None
     with Redis.from_url(redis_url) as redis:
         redis.flushdb()
     index.refresh()
-    cache.clear()
+    api._found.clear()
 
 
 MakeProduct = Callable[..., Product]

@@ -8,6 +8,7 @@ from redis import Redis
 
 from recommender import events, privacy
 from storefront import api
+from storefront.limits import Limit
 from storefront.models import Product
 from storefront.tests.conftest import MakeProduct, Slates, refuse
 
@@ -155,11 +156,28 @@ def test_a_report_must_come_from_our_page_also_of_the_anonymous(shelf: list[Prod
 def test_too_many_reports_of_one_shopper_are_refused_and_others_are_not(
     client: Client, shelf: list[Product], shopper: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.PerShopper, "rate", "3/min", raising=False)
+    monkeypatch.setattr(api, "REPORTS_OF", Limit("test", most=3, seconds=60))
     for _ in range(3):
         report(client, VIEW)
     assert "throttled" in str(report(client, VIEW, status=429))
     report(Client(), VIEW)
+
+
+def test_an_address_that_is_only_claimed_counts_for_nothing(
+    shelf: list[Product], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(api, "REPORTS_FROM", Limit("test", most=3, seconds=60))
+    settings.NUM_PROXIES = 1
+    stranger = Client(REMOTE_ADDR="10.0.0.1")  # our proxy
+
+    def reported(claimed: int, seen: str) -> int:
+        forwarded = {"X-Forwarded-For": f"192.0.2.{claimed}, {seen}"}
+        return stranger.post(
+            "/api/events", {"events": [VIEW]}, content_type="application/json", headers=forwarded
+        ).status_code
+
+    assert [reported(number, "198.51.100.7") for number in range(5)] == [202, 202, 202, 429, 429]
+    assert reported(0, "198.51.100.8") == 202
 
 
 def test_without_redis_reports_are_kept_all_the_same(

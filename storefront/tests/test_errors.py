@@ -68,8 +68,10 @@ def test_without_redis_nobody_is_shut_out(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_address_is_the_one_that_our_proxy_saw(client: Client, settings: Any) -> None:
     request = RequestFactory().get("/", headers={"X-Forwarded-For": "1.1.1.1, 2.2.2.2"}, REMOTE_ADDR="3.3.3.3")
     assert address(request) == "3.3.3.3"  # on one's own machine there is no proxy, and anybody may claim anything
-    settings.LOCAL = False
-    assert address(request) == "2.2.2.2"
+    for proxies, seen in ((1, "2.2.2.2"), (2, "1.1.1.1"), (3, "1.1.1.1")):
+        settings.NUM_PROXIES = proxies
+        assert address(request) == seen
+    assert address(RequestFactory().get("/", REMOTE_ADDR="3.3.3.3")) == "3.3.3.3"  # past the proxies, from within
 
 
 def test_an_empty_cart_leads_somewhere(client: Client) -> None:
