@@ -1,7 +1,8 @@
 """What instances cost, dated and sourced; a table to replace before money depends on it.
 
 On-demand prices of real-time hosting in us-east-1, US dollars an hour. Collected in November 2026 from several public
-copies of AWS's list that agree with each other, and not from AWS itself, whose page no program here could open. AWS
+copies of AWS's list (several agree on c5 and m5, two were a sixth higher, c6i stood in one alone), and not from AWS
+itself, whose page no program here could open. AWS
 changes prices and other regions differ: look them up at aws.amazon.com/sagemaker-ai/pricing.
 """
 
