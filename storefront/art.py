@@ -10,11 +10,12 @@ from html import escape
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
 from storefront import packaging
-from storefront.models import Product
+from storefront.models import Label, Product
 from storefront.packaging import Ink, Shape
 
 _STYLE = "1"  # part of every version: raise it when the drawing changes, and browsers ask again
@@ -39,7 +40,7 @@ _TWO_BEHIND = "".join(f'<use href="#p" transform="translate({x} 18) scale(.91)"/
 
 @require_safe
 def art(request: HttpRequest, product_id: str) -> HttpResponse:
-    product = get_object_or_404(Product, product_id=product_id)
+    product = get_object_or_404(Product, product_id=product_id).label
     current = version(product)
     etag = f'"{current}"'
     response: HttpResponse
@@ -56,13 +57,17 @@ def art(request: HttpRequest, product_id: str) -> HttpResponse:
     return response
 
 
-def version(product: Product) -> str:
-    """Changes when the drawing may; as ``?v=`` in an address it lets browsers keep the picture for ever."""
-    text = "\0".join((_STYLE, product.product_id, product.name, *_shelving(product), product.brand))
-    return _digest(text).hex()
+def address(product: Label) -> str:
+    """Where the picture is, with its version: browsers keep it for ever."""
+    return f"{reverse('art', args=[product.product_id])}?v={version(product)}"
 
 
-def draw(product: Product) -> str:
+def version(product: Label) -> str:
+    """Changes when the drawing may."""
+    return _digest("\0".join((_STYLE, *product))).hex()
+
+
+def draw(product: Label) -> str:
     """The product's SVG, at most 4 KB. It depends on the product's text alone."""
     type_, category, department, size = _shelving(product)
     words = f"{product.name} {type_} {category}"
@@ -83,7 +88,7 @@ def draw(product: Product) -> str:
     )
 
 
-def _shelving(product: Product) -> tuple[str, str, str, str]:
+def _shelving(product: Label) -> tuple[str, str, str, str]:
     return product.type, product.category, product.department, product.size
 
 
@@ -108,7 +113,7 @@ def _coloured(fragment: str, ink: Ink) -> str:
     return fragment
 
 
-def _pack(product: Product, shape: Shape, ink: Ink, picture: str, layout: int) -> str:
+def _pack(product: Label, shape: Shape, ink: Ink, picture: str, layout: int) -> str:
     return (
         f'<defs><path id="o" d="{shape.outline}"/><clipPath id="c"><use href="#o"/></clipPath></defs>'
         f'{_coloured(shape.back, ink)}<use href="#o" fill="{_coloured(shape.fill, ink)}"/>'
@@ -155,7 +160,7 @@ def _wave(shape: Shape, ink: Ink) -> str:
 _LAYOUTS = (_band, _badge, _two_tones, _wave)
 
 
-def _print(product: Product, shape: Shape, ink: Ink, picture: str, layout: int) -> str:
+def _print(product: Label, shape: Shape, ink: Ink, picture: str, layout: int) -> str:
     """What is printed in the label's zone: where there is room, picture and size above and below the name."""
     x, y, width, height = shape.label
     middle, on_pack = x + width // 2, layout == _LAYOUTS.index(_wave)
@@ -175,7 +180,7 @@ def _print(product: Product, shape: Shape, ink: Ink, picture: str, layout: int) 
         if size:
             printed += _line(size, middle, bottom, 10, text)
             bottom -= 11
-    return printed + _name(_bare(product), middle, top, width - 22, bottom - top, text)
+    return printed + _name(product.bare_name, middle, top, width - 22, bottom - top, text)
 
 
 def _stamp(picture: str, x: float, y: float, scale: float, colour: str) -> str:
@@ -186,11 +191,11 @@ def _stamp(picture: str, x: float, y: float, scale: float, colour: str) -> str:
     return f'<path transform="{place}" {paint} d="{packaging.pictures()[picture]}"/>'
 
 
-def _ticket(product: Product, shape: Shape) -> str:
+def _ticket(product: Label, shape: Shape) -> str:
     x, y, width, height = shape.label
     return (
         f'<rect x="{x}" y="{y + 10}" width="{width}" height="{height}" rx="6" fill="{_PAPER}" stroke="#d8ccb8" '
-        f'stroke-width="2"/>{_name(_bare(product), x + width // 2, y + 13, width - 14, height - 6, "#4a3f33")}'
+        f'stroke-width="2"/>{_name(product.bare_name, x + width // 2, y + 13, width - 14, height - 6, "#4a3f33")}'
     )
 
 
@@ -212,12 +217,6 @@ def _wrappings(words: list[str]) -> list[list[str]]:
         [" ".join(part) for part in (words[:first], words[first:second], words[second:]) if part]
         for first, second in cuts
     ]
-
-
-def _bare(product: Product) -> str:
-    """The name without the brand and the size at its ends, which have places of their own."""
-    bare = product.name.removeprefix(product.brand).strip()
-    return bare.removesuffix(product.size).strip() or product.name
 
 
 def _first_words(name: str) -> list[str]:

@@ -13,6 +13,7 @@ from recommender import events
 from storefront import visitor as visitors
 from storefront.models import Product, is_product_id
 from storefront.panels import Card
+from storefront.visitor import VIEWED
 
 LONGEST_ARM = 63  # characters, as of a SageMaker variant's name
 
@@ -57,6 +58,18 @@ def looked_at(request: HttpRequest) -> HttpResponse:
     visitor.saw(product.product_id, response)
     if visitor.shopper_id is not None:
         visitor.record([events.NewEvent(product_id=product.product_id, kind="view", basket=visitor.visit)])
+    return response
+
+
+@require_POST
+def clear_looked_at(request: HttpRequest) -> HttpResponse:
+    """Empty this browser's list. What is remembered with consent is deleted where it is shown, under privacy."""
+    visitor = visitors.of(request)
+    more = " What else we remember is under “Privacy and your data”." if visitor.shopper_id is not None else ""
+    visitor.session["said"] = f"The list is empty.{more}"
+    wanted = request.POST.get("next", "")
+    response = redirect(wanted if url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) else "home")
+    response.delete_cookie(VIEWED, samesite="Lax")
     return response
 
 

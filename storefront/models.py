@@ -36,16 +36,41 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return [found[product_id] for product_id in wanted if product_id in found]
 
 
-class OnCard(NamedTuple):
-    """What a card shows of a product, and whether it may be shown."""
+class Label(NamedTuple):
+    """What the catalogue says of a product: all that its picture depends on."""
 
     product_id: str
     name: str
+    department: str
+    category: str
+    type: str
+    brand: str
+    size: str
+
+    @property
+    def bare_name(self) -> str:
+        """The name without the brand and the size at its ends, which have places of their own."""
+        bare = self.name.removeprefix(self.brand).strip().removesuffix(self.size)
+        return bare.rstrip(" ,") or self.name
+
+
+class OnCard(NamedTuple):
+    """What a card shows of a product, and whether it may be shown. Begins as ``Label`` does."""
+
+    product_id: str
+    name: str
+    department: str
+    category: str
+    type: str
     brand: str
     size: str
     price_cents: int
     stock: int
     hidden: bool
+
+    @property
+    def label(self) -> Label:
+        return Label._make(self[:7])
 
     def get_absolute_url(self) -> str:
         return reverse("product", args=[self.product_id])
@@ -89,13 +114,17 @@ class Product(models.Model):
         return reverse("product", args=[self.product_id])
 
     @property
+    def label(self) -> Label:
+        return Label(self.product_id, self.name, self.department, self.category, self.type, self.brand, self.size)
+
+    @property
     def can_be_bought(self) -> bool:
         return self.stock > 0 and not self.hidden
 
 
-_ON_CARDS = """
-SELECT product_id, name, brand, size, price_cents, stock, hidden FROM storefront_product WHERE product_id = ANY(%s)
-"""
+_ON_CARDS = f"""
+SELECT {", ".join(OnCard._fields)} FROM storefront_product WHERE product_id = ANY(%s)
+"""  # noqa: S608 - names of our own
 _ON_CARDS_SQLITE = _ON_CARDS.replace("= ANY(%s)", "IN (SELECT value FROM json_each(%s))")
 
 

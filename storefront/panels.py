@@ -16,6 +16,8 @@ from storefront.models import OnCard, Product, on_cards
 from storefront.visitor import Visitor
 
 SHOWN = {"for_you": 12, "again": 6, "together": 4, "similar": 8, "complete": 4, "popular": 12}
+RECENT_SHOWN = 8
+RECENT = "recent"  # no slate of the model's: what this browser keeps of what was looked at
 SPARE = 6  # ids fetched beyond those shown; only where these do not suffice, a second query fetches the rest
 TITLES = {
     "for_you": "Recommended for you",
@@ -24,6 +26,7 @@ TITLES = {
     "similar": "Similar products",
     "complete": "You may have forgotten",
     "popular": "Popular right now",
+    RECENT: "You looked at these",
 }
 # The panel's own words on how personal it is, by the tier that filled it.
 NOTES = {
@@ -59,6 +62,7 @@ class Panel:
     slate: Slate
     poll: str = ""  # where to ask for a newer one; empty when none is expected
     delay: int = 0  # milliseconds before asking
+    others: str = ""  # a page whose panel shows the slate's next products; empty when these are all
 
     @property
     def reasoned(self) -> bool:
@@ -72,23 +76,31 @@ def for_page(
     product: Product | None = None,
     category: str | None = None,
     awaits: bool = False,
+    seed: str | None = None,
+    skipped: int = 0,
 ) -> dict[str, Panel]:
     """Every panel of a page, by name, in the order of ``names``; one that would be empty is left out.
 
     One round trip to Redis and one query for the products, however many panels. No product stands in two of them.
-    ``awaits`` says that this page is about to report a view, so that a newer slate may be on its way.
+    ``awaits`` says that this page is about to report a view, so that a newer slate may be on its way. ``seed`` is the
+    id of a product that is not the page's own, whose similar products are wanted. ``skipped`` products of "for_you"
+    were seen and others are asked for.
     """
     slates = recommendations.for_page(
         shopper_id=visitor.shopper_id,
         viewed=visitor.viewed[:3],
-        product_id=product.product_id if product else None,
+        product_id=product.product_id if product else seed,
         cart=visitor.cart,
         category=category,
-        names=names,
+        names=[name for name in names if name != RECENT],
     )
-    panels = _panels(visitor, names, slates, product)
-    if "for_you" in panels and _may_change(visitor, panels["for_you"].slate, awaits):
-        panels["for_you"] = _with_poll(panels["for_you"], 1, product)
+    if skipped and "for_you" in slates:
+        slates["for_you"] = _turned(slates["for_you"], skipped)
+    panels = _panels(visitor, names, slates, product, seed)
+    if "for_you" in panels:
+        panels["for_you"] = _with_others(panels["for_you"], product, skipped)
+        if not skipped and _may_change(visitor, panels["for_you"].slate, awaits):
+            panels["for_you"] = _with_poll(panels["for_you"], 1, product)
     return panels
 
 
@@ -105,13 +117,14 @@ def reason(visitor: Visitor, because: OnCard | None, slate: Slate) -> str:
         return "You bought this before"
     if because is None or name not in NAMED:
         return ""
+    what = because.label.bare_name  # a card has two lines for it
     if because.product_id in visitor.cart:
-        return f"Goes with {because.name} in your cart"
+        return f"Goes with {what} in your cart"
     if because.product_id in visitor.viewed:
-        return f"Because you looked at {because.name}"
+        return f"Because you looked at {what}"
     if because.product_id in slate.bought:
-        return f"Because you bought {because.name}"
-    return f"Because of {because.name}"
+        return f"Because you bought {what}"
+    return f"Because of {what}"
 
 
 def newer(visitor: Visitor, seen: str, look: int, product: Product | None) -> Panel | None:
@@ -131,21 +144,43 @@ def poll_address(seen: str, look: int, product_id: str) -> str:
 
 
 def _panels(
-    visitor: Visitor, names: Sequence[str], slates: Mapping[str, Slate], product: Product | None
+    visitor: Visitor, names: Sequence[str], slates: Mapping[str, Slate], product: Product | None, seed: str | None
 ) -> dict[str, Panel]:
-    hidden = {*visitor.cart, *visitor.dismissed, *({product.product_id} if product else ())}
-    wanted = {name: [item for item in slates[name].items if item.product_id not in hidden] for name in names}
+    ranked = [name for name in names if name != RECENT]
+    here = {product.product_id} if product else set()
+    recent = [one for one in visitor.viewed if one not in here][:RECENT_SHOWN] if RECENT in names else []
+    hidden = {*visitor.cart, *visitor.dismissed, *here}
+    wanted = {name: [item for item in slates[name].items if item.product_id not in hidden] for name in ranked}
     first = _first(wanted)
-    found = on_cards(_ids(first))
+    found = on_cards({*_ids(first), *recent, *((seed,) if seed else ())})
     cards = _cards(wanted, found, visitor, slates)
-    if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in names):
+    if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in ranked):
         found |= on_cards(_ids(wanted) - found.keys())
         cards = _cards(wanted, found, visitor, slates)
+    cards[RECENT] = _recent(visitor, [found[one] for one in recent if one in found])
     return {
-        name: Panel(name, TITLES[name], _note(name, slates[name]), cards[name], slates[name])
+        name: Panel(
+            name, _title(name, found.get(seed or "")), _note(name, slates), cards[name], slates.get(name, Slate(name))
+        )
         for name in names
         if cards[name]
     }
+
+
+def _recent(visitor: Visitor, products: Sequence[OnCard]) -> list[Card]:
+    """What was looked at is looked for again, so neither the cart nor another panel takes it away."""
+    cart = visitor.cart
+    return [Card(one, in_cart=cart.get(one.product_id, 0)) for one in products if not one.hidden]
+
+
+def _turned(slate: Slate, skipped: int) -> Slate:
+    """What comes after the skipped first, and they after that."""
+    start = skipped % len(slate.items) if slate.items else 0
+    return replace(slate, items=slate.items[start:] + slate.items[:start])
+
+
+def _title(name: str, seed: OnCard | None) -> str:
+    return f"Because you looked at {seed.name}" if seed and name == "similar" else TITLES[name]
 
 
 def _with_poll(panel: Panel, look: int, product: Product | None) -> Panel:
@@ -153,6 +188,15 @@ def _with_poll(panel: Panel, look: int, product: Product | None) -> Panel:
         return replace(panel, poll="")
     address = poll_address(panel.slate.slate_id, look, product.product_id if product else "")
     return replace(panel, poll=address, delay=POLLS[look - 1])
+
+
+def _with_others(panel: Panel, product: Product | None, skipped: int) -> Panel:
+    """With the way on to the slate's next products, and after the last ones back to the first."""
+    after, most = skipped + SHOWN[panel.name], len(panel.slate.items)
+    if most <= SHOWN[panel.name]:
+        return panel
+    page = product.get_absolute_url() if product else reverse("home")
+    return replace(panel, others=f"{page}?others={after}" if after < most else page)
 
 
 def _may_change(visitor: Visitor, slate: Slate, awaits: bool) -> bool:
@@ -204,5 +248,5 @@ def _cards(
     return cards
 
 
-def _note(name: str, slate: Slate) -> str:
-    return NOTES.get(slate.source, "") if name == "for_you" else ""
+def _note(name: str, slates: Mapping[str, Slate]) -> str:
+    return NOTES.get(slates[name].source, "") if name == "for_you" else ""

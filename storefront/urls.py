@@ -43,6 +43,7 @@ urlpatterns = [
     path("not-for-me/", feedback.dismiss, name="dismiss"),
     path("not-for-me/undo/", feedback.undo, name="undo_dismiss"),
     path("looked-at/", feedback.looked_at, name="looked_at"),
+    path("looked-at/clear/", feedback.clear_looked_at, name="looked_at_clear"),
     path("cart/", cart.cart, name="cart"),
     path("cart/add/", cart.add, name="cart_add"),
     path("cart/update/", cart.update, name="cart_update"),

@@ -6,15 +6,20 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_htmx.http import reswap, retarget
 
-from storefront import menu, panels
+from storefront import menu, panels, structured
 from storefront import visitor as visitors
 from storefront.listing import whole
 from storefront.models import Product
 
+MOST_SKIPPED = 500  # more than a slate holds
+
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    shown = panels.for_page(visitors.of(request), ["for_you", "again", "popular"])
+    visitor = visitors.of(request)
+    names = ["for_you", "again", *(["similar"] if visitor.viewed else ()), "popular"]
+    seed = visitor.viewed[0] if visitor.viewed else None
+    shown = panels.for_page(visitor, names, seed=seed, skipped=_skipped(request))
     if "for_you" in shown and shown["for_you"].slate.source == "popular":
         shown.pop("popular", None)  # it would be the same list, continued
     return render(request, "home.html", {"panels": shown})
@@ -22,16 +27,22 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def product(request: HttpRequest, product_id: str) -> HttpResponse:
-    found = get_object_or_404(Product.objects.visible(), product_id=product_id)
-    visitor = visitors.of(request)
-    shown = panels.for_page(visitor, ["together", "similar", "for_you"], found, found.category, awaits=True)
+    """Also of one that is sold no more: its address is in bookmarks and orders, and something like it is near."""
+    found = get_object_or_404(Product, product_id=product_id)
+    visitor, place = visitors.of(request), menu.place(found.department, found.category)
+    names = ["together", "similar"] if found.can_be_bought else ["similar", "together"]
+    shown = panels.for_page(
+        visitor, [*names, "for_you", panels.RECENT], found, found.category,
+        awaits=not found.hidden, skipped=_skipped(request),
+    )  # fmt: skip
     context = {
         "product": found,
-        "place": menu.place(found.department, found.category),
-        "panels": shown,
+        "place": place,
+        "panels": [shown[name] for name in (*names, "for_you", panels.RECENT) if name in shown],
         "in_cart": visitor.cart.get(found.product_id, 0),
+        "facts": structured.facts(request, found, place),
     }
-    return render(request, "product.html", context)
+    return render(request, "product.html", context, status=404 if found.hidden else 200)
 
 
 @require_safe
@@ -52,6 +63,11 @@ def panel(request: HttpRequest) -> HttpResponse:
         return HttpResponse()
     poll = panels.poll_address(seen, look + 1, product_id)
     return render(request, "poll.html", {"poll": poll, "delay": panels.POLLS[look]})
+
+
+def _skipped(request: HttpRequest) -> int:
+    """Of "Recommended for you", how many products were seen before others were asked for."""
+    return whole(request.GET.get("others", "0"), 0, MOST_SKIPPED)
 
 
 @require_safe

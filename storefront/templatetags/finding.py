@@ -15,7 +15,7 @@ from storefront.suggestions import Suggestions
 
 register = template.Library()
 
-_NAME = re.compile(r'(?<=<span class="card-name">)[^<]+')
+_NAME = re.compile(r'(?:(?<=<span class="card-name">)|(?<=<span class="card-brand">))[^<]+')
 
 
 _CHECKBOX = """\

@@ -9,7 +9,9 @@ from django.utils.safestring import SafeString
 
 from storefront import menu, panels
 from storefront import visitor as visitors
+from storefront.art import address as addressed
 from storefront.fragments import fragment
+from storefront.models import Label, OnCard, Product
 
 register = template.Library()
 
@@ -22,6 +24,12 @@ NOTHING = SafeString("")
 def money(cents: int) -> str:
     """1234 → $12.34"""
     return f"{CURRENCY}{cents // 100:,}.{cents % 100:02d}"
+
+
+@register.simple_tag
+def art(product: Product | OnCard | Label) -> str:
+    """Where its picture is."""
+    return addressed(product if isinstance(product, Label) else product.label)
 
 
 @register.simple_tag(takes_context=True)
@@ -75,13 +83,13 @@ def panel(context: Context, shown: panels.Panel | None) -> SafeString:
     slate = shown.slate
     polls = ("poll", "delay") if shown.poll else ()
     found = fragment(
-        "panel_section.html", "slate_id", "model_version", "arm", "source", "csrf_token", "next", "cards", *polls,
-        name=shown.name, title=shown.title, note=shown.note,
+        "panel_section.html", "title", "slate_id", "model_version", "arm", "source", "csrf_token", "next", "cards",
+        *polls, *(("others",) if shown.others else ()), name=shown.name, note=shown.note,
     )  # fmt: skip
     return found.fill(
-        slate_id=slate.slate_id, model_version=slate.model_version, arm=slate.arm, source=slate.source,
-        csrf_token=context["csrf_token"], next=context["request"].get_full_path(),
-        cards=_cards(shown.cards, shown.name, shown.reasoned), poll=shown.poll, delay=shown.delay,
+        title=shown.title, slate_id=slate.slate_id, model_version=slate.model_version, arm=slate.arm,
+        source=slate.source, csrf_token=context["csrf_token"], next=context["request"].get_full_path(),
+        cards=_cards(shown.cards, shown.name, shown.reasoned), others=shown.others, poll=shown.poll, delay=shown.delay,
     )  # fmt: skip
 
 
@@ -99,9 +107,8 @@ def _card(card: panels.Card, name: str, reasoned: bool, restored: bool) -> SafeS
     product = card.product
     found = fragment(
         "card.html", "panel", *(("position",) if card.position else ()), *(("because",) if reasoned else ()),
-        product_id=product.product_id, name=product.name, size=product.size, price_cents=product.price_cents,
-        can_be_bought=product.can_be_bought, in_cart=card.in_cart, may_dismiss=restored or name == "for_you",
-        restored=restored,
+        product=product.label, price_cents=product.price_cents, can_be_bought=product.can_be_bought,
+        in_cart=card.in_cart, may_dismiss=restored or name == "for_you", restored=restored,
     )  # fmt: skip
     return found.fill(panel=name, position=card.position, because=card.because)
 

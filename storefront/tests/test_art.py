@@ -1,5 +1,6 @@
 """The illustrations: always an image, never a program, small, and the same for the same product."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -7,15 +8,15 @@ from django.test import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storefront import art, packaging
-from storefront.models import Product
+from storefront import art, index, packaging
+from storefront.models import Label, Product
 
 WORDS = st.text(max_size=60) | st.sampled_from(
     ["<script>alert(1)</script>", "\x00\x0b", "]]>", "&amp;", "\ud800", "6 PK 12 OZ", "١٢ oz", "{a}{d}", "W" * 200]
 )
 
 
-def product(name: str = "Chicken noodle soup, 10.5 oz", product_id: str = "1", **fields: str) -> Product:
+def product(name: str = "Chicken noodle soup, 10.5 oz", product_id: str = "1", **fields: str) -> Label:
     texts = {
         "department": "Food cupboard",
         "category": "Soup",
@@ -23,7 +24,11 @@ def product(name: str = "Chicken noodle soup, 10.5 oz", product_id: str = "1", *
         "brand": "",
         "size": "10.5 oz",
     }
-    return Product(product_id=product_id, name=name, price_cents=100, **(texts | fields))
+    return Label(product_id=product_id, name=name, **(texts | fields))
+
+
+def saved(name: str = "Chicken noodle soup, 10.5 oz") -> Product:
+    return Product.objects.create(price_cents=100, stock=1, **product(name)._asdict())
 
 
 def elements(svg: str) -> set[str]:
@@ -104,9 +109,8 @@ def test_an_apple_is_never_blue() -> None:
 
 @pytest.mark.django_db
 def test_the_picture_may_be_kept_for_ever_when_the_address_names_its_version(client: Client) -> None:
-    soup = product()
-    soup.save()
-    response = client.get("/art/1.svg", {"v": art.version(soup)})
+    soup = saved()
+    response = client.get("/art/1.svg", {"v": art.version(soup.label)})
     assert response.headers["Content-Type"].startswith("image/svg+xml")
     assert "immutable" in response.headers["Cache-Control"]
     assert "immutable" not in client.get("/art/1.svg").headers["Cache-Control"]
@@ -114,9 +118,19 @@ def test_the_picture_may_be_kept_for_ever_when_the_address_names_its_version(cli
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/product/1/", "/department/food-cupboard/", "/search/suggest/?q=chicken"])
+def test_pages_ask_for_the_version_that_may_be_kept_for_ever(client: Client, address: str) -> None:
+    for name in ("Chicken noodle soup", "Chicken soup"):
+        Product.objects.all().delete()
+        saved(name)
+        index.refresh()
+        (picture,) = set(re.findall(r'src="(/art/1[^"]+)"', client.get(address).content.decode()))
+        assert "immutable" in client.get(picture).headers["Cache-Control"]
+
+
+@pytest.mark.django_db
 def test_a_browser_that_has_the_picture_gets_304_until_the_product_changes(client: Client) -> None:
-    soup = product()
-    soup.save()
+    soup = saved()
     etag = client.get("/art/1.svg").headers["ETag"]
     assert client.get("/art/1.svg", headers={"If-None-Match": etag}).status_code == 304
     soup.name = "Tomato soup"

@@ -71,9 +71,11 @@ def until(page: Page, ask: Callable[[], list[dict[str, Any]]]) -> list[dict[str,
     return []
 
 
+@pytest.mark.parametrize("width", [390, 800, 1280])
 def test_the_panel_becomes_personal_without_a_reload_or_a_shift(
-    page: Page, shelf: list[Product], slates: Slates
+    page: Page, shelf: list[Product], slates: Slates, width: int
 ) -> None:
+    page.set_viewport_size(ViewportSize(width=width, height=2_400))  # all of the page is in sight
     slates.put("for_you", IDS[:12], source="popular", slate_id="old")
     page.add_init_script(
         "window.shift = 0; new PerformanceObserver(list => { for (const entry of list.getEntries()) "
@@ -141,6 +143,69 @@ def test_adding_to_the_cart_keeps_the_page(page: Page, shelf: list[Product], sla
     assert page.evaluate("window.sameDocument") is True
 
 
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_a_row_turns_by_buttons_and_says_where_it_ends(
+    browser: Browser, live_server: LiveServer, shelf: list[Product], slates: Slates, motion: Any
+) -> None:
+    slates.put("for_you", IDS[:12])
+    size = ViewportSize(width=1280, height=844)
+    page = browser.new_context(base_url=live_server.url, viewport=size, reduced_motion=motion).new_page()
+    page.goto("/")
+    back = page.get_by_role("button", name="Earlier products of Recommended for you")
+    on = page.get_by_role("button", name="Further products of Recommended for you")
+    expect(back).to_be_disabled()
+    expect(page.locator("#for_you-p12")).not_to_be_in_viewport()
+    on.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#for_you-p11")).to_be_in_viewport(ratio=0.9)
+    expect(back).to_be_enabled()
+    page.keyboard.press("Enter")
+    expect(on).to_be_disabled()
+    expect(on).to_be_focused()
+    back.click()
+    expect(page.locator("#for_you-p02")).to_be_in_viewport(ratio=0.9)
+    back.click()
+    expect(page.locator("#for_you-p01")).to_be_in_viewport(ratio=0.9)
+    page.context.close()
+
+
+def test_others_come_without_a_reload_and_the_keyboard_stays_where_it_was(
+    page: Page, shelf: list[Product], slates: Slates
+) -> None:
+    slates.put("for_you", IDS[:24])
+    page.goto("/")
+    page.evaluate("window.sameDocument = true")
+    others = page.get_by_role("link", name="Show others")
+    others.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#for_you-p13")).to_be_visible()
+    expect(others).to_be_focused()
+    assert shown(page) == IDS[12:24]
+    expect(page.locator(".htmx-added, .htmx-settling, .htmx-request")).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(page.locator("#for_you-p01")).to_be_visible()
+    assert shown(page) == IDS[:12]
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_without_javascript_others_come_as_a_page_and_rows_have_no_dead_buttons(
+    browser: Browser, live_server: LiveServer, shelf: list[Product], slates: Slates
+) -> None:
+    slates.put("for_you", IDS[:24])
+    plain = browser.new_context(java_script_enabled=False, base_url=live_server.url).new_page()
+    plain.goto("/")
+    expect(plain.locator(".turn").first).to_be_hidden()
+    plain.get_by_role("link", name="Show others").click()
+    assert shown(plain) == IDS[12:24]
+    last = plain.locator("#for_you-p24 .card-link")
+    last.focus()
+    expect(last).to_be_in_viewport(ratio=0.9)
+    plain.get_by_role("button", name="Not for me: Product p24").click()
+    plain.get_by_role("button", name="Undo").click()
+    expect(plain.locator("#for_you-p24")).to_be_visible()
+    plain.context.close()
+
+
 def test_the_shop_sells_without_javascript(browser: Browser, live_server: LiveServer, shelf: list[Product]) -> None:
     plain = browser.new_context(java_script_enabled=False, base_url=live_server.url).new_page()
     plain.goto("/product/p01/")
@@ -198,6 +263,31 @@ def test_without_a_connection_nothing_is_lost_and_all_can_be_tried_again(
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("dialog")).to_contain_text("Product p01")
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_that_sell_have_no_fault_that_axe_finds(
+    browser: Browser, live_server: LiveServer, shelf: list[Product], slates: Slates, scheme: Any, width: int
+) -> None:
+    Product.objects.filter(product_id="p28").update(hidden=True)
+    for name, ids in (("for_you", IDS[:26]), ("similar", IDS[12:20]), ("together", IDS[20:24]), ("again", IDS[24:26])):
+        slates.put(name, ids, because="p01")
+    size = ViewportSize(width=width, height=844)
+    context = browser.new_context(base_url=live_server.url, color_scheme=scheme, viewport=size, reduced_motion="reduce")
+    page = context.new_page()
+    faults = {}
+    for address in ("/product/p27/", "/product/p28/", "/", "/department/dairy/"):
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing to push sideways but rows
+        faults[address] = found_by_axe(page)
+    page.goto("/")
+    page.get_by_role("button", name="Not for me: Product p01").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    faults["dismissed"] = found_by_axe(page)
+    context.close()
+    assert [fault for found in faults.values() for fault in found] == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -307,3 +307,69 @@ def test_pages_of_a_known_shopper_cost_few_queries(
     page(client)  # the menu is read once a minute, not once a page
     with django_assert_max_num_queries(most):
         page(client, address)
+
+
+def test_what_was_looked_at_last_has_a_panel_on_the_home_page_and_a_list_on_product_pages(
+    client: Client, shelf: list[Product], slates: Slates
+) -> None:
+    slates.put("similar", ["p05", "p06"])
+    assert panel(page(client), "similar") == ""
+    view(client, "p01")
+    view(client, "p02")
+    found = panel(page(client), "similar")
+    assert "Because you looked at Product p02" in found
+    assert ids_in(found) == ["p05", "p06"]
+    assert slates.asked[-1]["product_id"] == "p02"
+    assert ids_in(panel(page(client, "/product/p03/"), "recent")) == ["p02", "p01"]
+    assert ids_in(panel(page(client, "/product/p02/"), "recent")) == ["p01"]
+
+
+def test_the_list_of_what_was_looked_at_can_be_cleared(client: Client, shelf: list[Product], slates: Slates) -> None:
+    view(client, "p01")
+    assert '<form method="post" action="/looked-at/clear/">' in panel(page(client, "/product/p03/"), "recent")
+    assert client.post("/looked-at/clear/", {"next": "/product/p03/"}).headers["Location"] == "/product/p03/"
+    text = page(client, "/product/p03/")
+    assert "The list is empty." in text
+    assert panel(text, "recent") == ""
+    assert client.post("/looked-at/clear/", {"next": "//elsewhere/"}).headers["Location"] == "/"
+
+
+def test_what_was_looked_at_stays_in_the_list_wherever_else_it_is(
+    client: Client, shelf: list[Product], slates: Slates
+) -> None:
+    view(client, "p01")
+    client.post("/cart/add/", {"product_id": "p01"})
+    assert "In cart: 1" in panel(page(client, "/product/p03/"), "recent")
+    Product.objects.filter(product_id="p01").update(stock=0)
+    assert "Sold out" in panel(page(client, "/product/p03/"), "recent")
+    Product.objects.filter(product_id="p01").update(hidden=True)
+    assert panel(page(client, "/product/p03/"), "recent") == ""
+
+
+@pytest.mark.parametrize("address", ["/", "/product/p30/"])
+def test_others_are_shown_until_the_slate_begins_again(
+    client: Client, shelf: list[Product], slates: Slates, address: str
+) -> None:
+    slates.put("for_you", IDS[:26])
+    seen = []
+    at = address
+    for _ in range(3):
+        found = panel(page(client, at))
+        seen += ids_in(found)
+        (at,) = re.findall(r'id="others" href="([^"]+)#panel-for_you"', found)
+    assert at == address
+    assert seen[:24] == IDS[:24]
+    assert seen[24:] == [*IDS[24:26], *IDS[:10]]
+
+
+@pytest.mark.parametrize("asked", ["-1", "x", "1000000000000", ""])
+def test_nonsense_asked_of_the_panel_still_shows_it_full(
+    client: Client, shelf: list[Product], slates: Slates, asked: str
+) -> None:
+    slates.put("for_you", IDS)
+    assert len(ids_in(panel(page(client, f"/?others={asked}")))) == 12
+
+
+def test_a_slate_that_is_shown_whole_has_no_others(client: Client, shelf: list[Product], slates: Slates) -> None:
+    slates.put("for_you", IDS[:12])
+    assert "Show others" not in page(client)

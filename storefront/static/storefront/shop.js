@@ -63,7 +63,7 @@
   document.addEventListener("visibilitychange", () => document.hidden && flush());
 
   document.addEventListener("click", (event) => {
-    const card = event.target.closest("[data-slate] .card-link")?.closest(".card");
+    const card = event.target.closest(".card[data-position] .card-link")?.closest(".card");
     if (card && consent === "yes") report([stamped("click", card)]);
   });
 
@@ -71,7 +71,7 @@
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     const { target: panel, serverResponse: newer } = detail;
     const busy = () => panel.matches(":focus-within") || (matchMedia("(hover: hover)").matches && panel.matches(":hover"));
-    if (detail.requestConfig.verb !== "get" || !panel.matches(".panel") || !busy()) return;
+    if (!detail.requestConfig.elt.matches(".poll") || !panel.matches(".panel") || !busy()) return;
     detail.shouldSwap = false;
     const left = () =>
       setTimeout(() => {
@@ -80,6 +80,26 @@
         htmx.swap(panel, newer, { swapStyle: "outerHTML" });
       });
     for (const sign of ["pointerleave", "focusout"]) panel.addEventListener(sign, left);
+  });
+
+  // Rows turn by buttons too; at an end, the button there says so and keeps the focus.
+  function turns(row) {
+    const [back, on] = row.closest(".panel").querySelectorAll("[data-turn]");
+    const left = row.scrollWidth - row.clientWidth - row.scrollLeft;
+    back.setAttribute("aria-disabled", row.scrollLeft < 2);
+    on.setAttribute("aria-disabled", left < 2);
+    back.hidden = on.hidden = row.scrollWidth - row.clientWidth < 2;
+  }
+  const measure = () => document.querySelectorAll(".row").forEach(turns);
+  measure();
+  window.addEventListener("resize", measure);
+  document.addEventListener("htmx:afterSettle", measure);
+  document.addEventListener("scroll", ({ target }) => target.matches?.(".row") && turns(target), true);
+  document.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-turn]");
+    if (!button) return;
+    const row = document.getElementById(button.getAttribute("aria-controls"));
+    row.scrollBy({ left: Number(button.dataset.turn) * row.clientWidth * 0.9 });
   });
 
   document.addEventListener("in-cart", ({ detail: { product_id: id, quantity } }) => {
