@@ -18,12 +18,14 @@ from storefront import packaging
 from storefront.models import Label, Product
 from storefront.packaging import Ink, Shape
 
-_STYLE = "1"  # part of every version: raise it when the drawing changes, and browsers ask again
+_STYLE = "2"  # part of every version: raise it when the drawing changes, and browsers ask again
 
 _PAPER = "#fffaf1"
 _WALLS = ("#f8efe2", "#eaf3ea", "#e9f1f7", "#f8ebe8", "#f1edf6", "#f6f2dd", "#e7f3f1", "#f3eee9")
+_PLAIN = {"white", "cream"}  # what is white is not sold in orange
 _STROKED = {"wheat", "snow"}  # pictures that are lines, not surfaces
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNSAID = re.compile(r"^(?:Loose|Bagged) (?=\w)")  # how it is sold, which no label says
 _LETTER = 0.64  # width of a bold sans-serif letter in font sizes, generously: the browser chooses the font
 _LEADING = 1.08
 
@@ -34,7 +36,7 @@ _HEAD = (
     '<defs><linearGradient id="g"><stop stop-opacity=".12"/><stop offset=".22" stop-color="#fff" stop-opacity=".3"/>'
     '<stop offset=".5" stop-color="#fff" stop-opacity="0"/><stop offset="1" stop-opacity=".2"/></linearGradient>'
 )
-_SHELF = '<path d="M0 206H240V240H0z" opacity=".06"/><ellipse cx="122" cy="213" rx="90" ry="8" opacity=".12"/>'
+_SHELF = '<path d="M0 206H240V240H0z" opacity=".06"/>'
 _TWO_BEHIND = "".join(f'<use href="#p" transform="translate({x} 18) scale(.91)"/>' for x in (-20, 42))
 
 
@@ -71,19 +73,28 @@ def draw(product: Label) -> str:
     """The product's SVG, at most 4 KB. It depends on the product's text alone."""
     type_, category, department, size = _shelving(product)
     words = f"{product.name} {type_} {category}"
+    several = packaging.pieces(f"{product.name} {type_} {size}") >= 4
     shape = packaging.shape(packaging.package_of(type_, category, department, size))
     dice = _digest(f"{product.brand}\0{product.product_id}")
     ink = _ink(words, shape, dice)
     if shape.outline:
-        pack, ticket = _pack(product, shape, ink, packaging.picture_of(words), layout=dice[2] % 4), ""
+        pack, ticket = (
+            _pack(product, shape, _house(product.brand, ink), packaging.picture_of(words), layout=dice[2] % 4),
+            "",
+        )
     else:
         pack, ticket = _coloured(shape.front, ink), _ticket(product, shape)
     wall = _WALLS[_digest(f"{department}\0{category}")[0] % len(_WALLS)]
     scale = 0.94 + 0.17 * packaging.bulk(size)
-    stand = f"translate({120 - 120 * scale:.1f} {213 - 208 * scale:.1f}) scale({scale:.3f})"
-    several = shape.outline and packaging.pieces(f"{product.name} {type_} {size}") >= 4
+    # Nobody sets things out to the hair: a little aside, and what is not packed leans a little too.
+    aside, lean = dice[3] % 13 - 6, 0 if shape.outline else dice[4] % 11 - 5
+    stand = (
+        f"translate({120 + aside - 120 * scale:.1f} {213 - 208 * scale:.1f}) scale({scale:.3f}) rotate({lean} 120 180)"
+    )
+    several = several and bool(shape.outline)
     return (
         f'{_HEAD}<g id="p">{pack}</g></defs><path fill="{wall}" d="M0 0H240V240H0z"/>{_SHELF}'
+        f"{_shadow(shape, several)}"
         f'<g transform="{stand}">{_TWO_BEHIND if several else ""}<use href="#p"/></g>{ticket}</svg>'
     )
 
@@ -102,9 +113,22 @@ def _ink(words: str, shape: Shape, dice: bytes) -> Ink:
     if not shape.outline:  # an apple is never blue
         return packaging.inks()[named or shape.ink]
     # One in five goes its own way, for a shelf of one flavour is not a shelf of one colour.
-    if named is None or dice[0] % 5 == 0:
+    if named is None or (named not in _PLAIN and dice[0] % 5 == 0):
         named = packaging.printed()[dice[1] % len(packaging.printed())]
     return packaging.inks()[named]
+
+
+def _shadow(shape: Shape, several: bool) -> str:
+    x, _, width, _ = shape.label
+    middle, reach = (x + width // 2, width // 2 + 26) if shape.outline and not several else (122, 90)
+    return f'<ellipse cx="{middle + 2}" cy="213" rx="{reach}" ry="8" opacity=".14"/>'
+
+
+def _house(brand: str, ink: Ink) -> Ink:
+    """With the colour of the brand's bands and caps: two colas stand beside each other, and one is not the other."""
+    houses = packaging.printed()
+    colour = packaging.inks()[houses[_digest(brand)[0] % len(houses)]].own
+    return ink._replace(accent=colour) if brand and colour not in (ink.own, ink.deep) else ink
 
 
 def _coloured(fragment: str, ink: Ink) -> str:
@@ -117,8 +141,9 @@ def _pack(product: Label, shape: Shape, ink: Ink, picture: str, layout: int) -> 
     return (
         f'<defs><path id="o" d="{shape.outline}"/><clipPath id="c"><use href="#o"/></clipPath></defs>'
         f'{_coloured(shape.back, ink)}<use href="#o" fill="{_coloured(shape.fill, ink)}"/>'
-        f'<g clip-path="url(#c)">{_LAYOUTS[layout](shape, ink)}{_print(product, shape, ink, picture, layout)}</g>'
-        f'{_coloured(shape.front, ink)}<use href="#o" fill="url(#g)"/>'
+        f'<g clip-path="url(#c)">{_LAYOUTS[layout](shape, ink)}</g>{_coloured(shape.front, ink)}'
+        # The light under the print: what is in its shade is still read.
+        f'<use href="#o" fill="url(#g)"/><g clip-path="url(#c)">{_print(product, shape, ink, picture, layout)}</g>'
     )
 
 
@@ -168,13 +193,16 @@ def _print(product: Label, shape: Shape, ink: Ink, picture: str, layout: int) ->
     text = "#fff" if on_pack and _light(_coloured(shape.fill, ink)) < 150 else dark
     top, bottom = y + 8.0, y + height - (20.0 if on_pack else 8.0)
     printed = ""
+    brand = _clean(product.brand)[:20]
+    if height < 66 and height >= 40 and brand:
+        printed += _line(brand, middle, top + 7, min(9, (width - 18) / (_LETTER * len(brand))), text)
+        top += 9
     if height >= 66:
         colour = ink.accent if on_pack else ink.own if _light(ink.own) < 200 else ink.deep
-        printed += _stamp(picture, middle, y + height * 0.19, 1.0 if height > 90 else 0.7, colour)
+        printed += _stamp(picture, middle, y + height * 0.13, 1.0 if height > 90 else 0.7, colour)
         top = y + height * (0.34 if on_pack else 0.4)
-        brand = _clean(product.brand)[:20]
         if brand:
-            printed += _line(brand, middle, top + 5, min(8.5, (width - 22) / (_LETTER * len(brand))), text)
+            printed += _line(brand, middle, top + 5, min(9.5, (width - 22) / (_LETTER * len(brand))), text)
             top += 9
         size = _clean(product.size)[:12]
         if size:
@@ -222,10 +250,12 @@ def _wrappings(words: list[str]) -> list[list[str]]:
 def _first_words(name: str) -> list[str]:
     """As many as a label bears, without the "12 oz" after a comma."""
     words: list[str] = []
-    for word in _clean(name[:200]).split(",")[0].split()[:5]:
+    for word in _UNSAID.sub("", _clean(name[:200])).split(",")[0].split()[:5]:
         if words and len(" ".join([*words, word])) > 28:
             break
         words.append(word[:16])
+    while len(words) > 1 and words[-1] in ("&", "and"):
+        words.pop()
     return words or ["·"]
 
 

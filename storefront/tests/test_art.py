@@ -73,6 +73,9 @@ def test_every_rule_names_a_shape_an_ink_or_a_picture_that_exists() -> None:
         ("Corn", "Vegetables - shelf stable", "Grocery", "15 oz", "can"),
         ("Corn yellow", "Corn", "Produce", "", "corn"),
         ("Bananas", "Tropical fruit", "Produce", "40 lb", "banana"),
+        ("Avocados", "Bananas & tropical fruit", "Fruit & vegetables", "", "avocado"),
+        ("Celery", "Vegetables", "Fruit & vegetables", "", "celery"),
+        ("Fresh Bagels", "Fresh rolls", "Bakery", "6 ct", "bagels"),
         ("FLUID MILK WHITE ONLY", "FLUID MILK PRODUCTS", "GROCERY", "1 GAL", "milkjug"),
         ("Toothpaste", "Oral hygiene", "Drug", "6 oz", "tube"),
         ("Kids cereal", "Cold cereal", "Grocery", "14 oz", "box"),
@@ -99,6 +102,19 @@ def test_two_products_of_one_kind_look_different_and_one_product_looks_the_same_
     drawings = {art.draw(product(product_id=str(number))) for number in range(10)}
     assert len(drawings) > 4
     assert art.draw(product(product_id="7")) == art.draw(product(product_id="7"))
+
+
+def test_two_brands_of_one_thing_bear_their_own_names_and_colours() -> None:
+    cola = [product("Cola", brand=brand, type="Soft drink bottle", category="Soft drinks") for brand in ("Ada", "Bede")]
+    one, other = map(art.draw, cola)
+    assert "Ada" in one
+    assert "Bede" in other
+    assert one.replace("Ada", "Bede") != other
+
+
+def test_no_label_is_in_the_shade() -> None:
+    svg = art.draw(product())
+    assert svg.index('fill="url(#g)"') < svg.index("<text")
 
 
 def test_an_apple_is_never_blue() -> None:
