@@ -290,7 +290,7 @@ class TestBackingOff:
         recommend = aws.recommend
 
         def meanwhile(*asked: Any) -> Any:
-            redis.client_pause(800, all=False)  # longer than our client waits; what only reads goes on
+            redis.client_pause(2_000, all=False)  # four times what our client waits; what only reads goes on
             return recommend(*asked)
 
         monkeypatch.setattr(aws, "recommend", meanwhile)
