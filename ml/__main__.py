@@ -24,6 +24,7 @@ VERBS = {
     "rollback": ("ml.rollback", "move the endpoint back to what served before"),
     "status": ("ml.status", "say what the endpoint serves, what is on its way, and what is registered"),
     "rightsize": ("ml.rightsize", "say which instance and how many workers serve at what cost, on AWS or here"),
+    "tune": ("ml.tune", "search for better hyperparameters by training jobs in the cloud"),
     "pipeline": ("ml.pipeline", "train, gate, register and deploy: the whole loop in the cloud"),
 }
 

@@ -48,7 +48,8 @@ BATCH = 250
 PROTOCOLS = ("novel", "next_basket", "completion", "completion_known")
 RIVALS = ("popularity", "co-occurrence")
 OURS = "aisle"
-METRICS = tuple(f"{protocol}:{metric}@{K}" for protocol in PROTOCOLS for metric in ("recall", "ndcg"))
+OBJECTIVE = "objective"  # what tuning looks at
+METRICS = (*(f"{protocol}:{metric}@{K}" for protocol in PROTOCOLS for metric in ("recall", "ndcg")), OBJECTIVE)
 
 Report = dict[str, dict[str, dict[str, float]]]  # protocol, then model, then metric
 
@@ -112,7 +113,8 @@ def evaluate(
             OURS: score(ours, trial, trial.slate),
         }
         report[trial.protocol] = scores
-        tell(f"{trial.protocol}: {len(trial.wanted):,} shoppers, recall@{K} {scores[OURS][f'recall@{K}']:.4f}")
+        tell(f"{trial.protocol}: {len(trial.wanted):,} shoppers, recall@{K} {scores[OURS][f'recall@{K}']:.4f}, "
+             f"{OBJECTIVE}={objective(report):.6f}")  # fmt: skip
     return report
 
 
@@ -241,11 +243,21 @@ def co_occurrence(export: Export, ours: Model) -> Model:
 
 def metrics(report: Report) -> dict[str, float]:
     """The model's own figures by the names of METRICS; protocols without data are absent."""
-    return {
+    figures = {
         f"{protocol}:{name}@{K}": scores[OURS][f"{name}@{K}"]
         for protocol, scores in report.items()
         for name in ("recall", "ndcg")
     }
+    return {**figures, OBJECTIVE: objective(report)}
+
+
+def objective(report: Report) -> float:
+    """Geometric mean of the model's recall and ndcg at all protocols so far: a percent counts the same in each.
+
+    After the n-th protocol it compares with other models' after their n-th, so tuning may stop a trial early.
+    """
+    figures = [scores[OURS][f"{name}@{K}"] for scores in report.values() for name in ("recall", "ndcg")]
+    return float(np.exp(np.mean(np.log(np.maximum(figures, 1e-6)))))
 
 
 def table(report: Report) -> Table:

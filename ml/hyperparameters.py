@@ -7,7 +7,8 @@ from ml import evaluate
 from ml.errors import MlError
 from ml.learn import Hyperparameters
 
-RUN_SETTINGS = {"holdout_days": evaluate.HOLDOUT_DAYS, "seed": evaluate.SEED}
+# skip_days: newest days to leave out altogether, so that tuning never sees what the result will be judged by.
+RUN_SETTINGS = {"holdout_days": evaluate.HOLDOUT_DAYS, "skip_days": 0, "seed": evaluate.SEED}
 # What a job may set; whole numbers where the limits are. Outside of them the fit is singular or means nothing.
 RANGES: dict[str, tuple[float, float]] = {
     "candidates": (1, 1_000),
@@ -19,6 +20,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "pair_candidate": (-2.0, 2.0),
     "length_exponent": (-2.0, 2.0),
     "holdout_days": (1, 365),
+    "skip_days": (0, 365),
     "seed": (0, 2**32 - 1),
 }
 

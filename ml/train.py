@@ -51,6 +51,8 @@ def train(
     settings, run_settings = parse_hyperparameters(given)
     days, seed = run_settings["holdout_days"], run_settings["seed"]
     export = data.read(export_directory)
+    if run_settings["skip_days"]:
+        export, _ = data.split(export, run_settings["skip_days"])
     print(f"{len(export.interactions):,} events, {len(export.catalogue):,} products, {export.unknown:,} events skipped "
           "because their product is unknown", flush=True)  # fmt: skip
     made_of = fingerprint(export_directory, {**asdict(settings), **run_settings})
@@ -77,7 +79,7 @@ def _evaluated(keeper: Keeper, make: Callable[[], evaluate.Report]) -> evaluate.
     report: evaluate.Report = json.loads(kept) if kept else make()
     keeper.write("report", json.dumps(report).encode())
     for name, value in evaluate.metrics(report).items():
-        print(f"{name}={value:.4f}", flush=True)
+        print(f"{name}={value:.6f}", flush=True)
     Console(width=100).print(evaluate.table(report))
     return report
 

@@ -27,6 +27,7 @@ from deploy.local.registry import Registry
 from deploy.local.runtime import Runtime
 from deploy.local.scaling import Scaler
 from deploy.local.storage import CorruptState, Storage
+from deploy.local.tuning import Tunings
 
 log = logging.getLogger("deploy.local")
 
@@ -48,6 +49,7 @@ class Cloud:
         self._faults = host.faults
         self._alarms = Alarms()
         self._jobs = Jobs(host)
+        self._tunings = Tunings(host, self._jobs)
         self._endpoints = Endpoints(host, self._alarms)
         self._scaler = Scaler(self._endpoints)
         self._opened = contextlib.ExitStack()
@@ -62,10 +64,11 @@ class Cloud:
             self._work.mkdir(parents=True)
             count = self._storage.restore()
             self._registry.restore()
-            self._control = Control(self._jobs, self._endpoints, self._storage, self.keep, ports[0])
+            self._control = Control(self._jobs, self._tunings, self._endpoints, self._storage, self.keep, ports[0])
             self._runtime = Runtime(self._endpoints, Capture(self._storage), Metrics(), ports[1], self._faults)
             self._opened = opened.pop_all()
         self._jobs.settle()
+        self._tunings.settle()
         self._runtime.start()
         self._control.start()
         self._endpoints.resume()
@@ -82,7 +85,9 @@ class Cloud:
         """Stop every child, then the servers, and keep what changed last."""
         self._control.close()
         self._scaler.close()
+        self._tunings.end()
         self._jobs.close()
+        self._tunings.close()
         self._endpoints.close()
         self._alarms.close()
         self._runtime.close()

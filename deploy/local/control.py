@@ -24,6 +24,7 @@ from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig
 from moto.sagemaker.responses import SageMakerResponse
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from deploy.local import tuning
 from deploy.local.deployment import Wish, shown_capture
 from deploy.local.endpoints import IN_PROGRESS, Endpoints
 from deploy.local.fleets import MOST_INSTANCES, summarise
@@ -31,6 +32,7 @@ from deploy.local.jobs import DAY_SECONDS, Jobs
 from deploy.local.policy import BadPolicy, Policy
 from deploy.local.runtime import SAID, SERVER
 from deploy.local.storage import Storage
+from deploy.local.tuning import BadTuning, Tunings
 
 StartResponse = Callable[..., Any]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -44,6 +46,7 @@ class SageMaker(SageMakerResponse):
     """SageMaker's operations. moto makes an instance for each request, so what they share hangs on the class."""
 
     jobs: ClassVar[Jobs]
+    tunings: ClassVar[Tunings]
     endpoints: ClassVar[Endpoints]
 
     # Training
@@ -83,6 +86,38 @@ class SageMaker(SageMakerResponse):
             )
         self.jobs.stop(self.region, name)
         return EmptyResult()
+
+    # Tuning
+
+    def create_hyper_parameter_tuning_job(self) -> ActionResult:
+        name, warm_start = self._get_param("HyperParameterTuningJobName"), self._get_param("WarmStartConfig")
+        if self._get_param("TrainingJobDefinition") is None:
+            raise AWSValidationException("the local cloud needs a TrainingJobDefinition")
+        try:
+            tuning.check(self.region, name, self._get_param("HyperParameterTuningJobConfig"), warm_start)
+        except BadTuning as bad:
+            raise AWSValidationException(str(bad)) from None
+        result = super().create_hyper_parameter_tuning_job()
+        self.tunings.start(self.region, self.sagemaker_backend.hyper_parameter_tuning_jobs[name])
+        return result
+
+    def stop_hyper_parameter_tuning_job(self) -> ActionResult:
+        job = self._tuning()
+        if job.hyper_parameter_tuning_job_status != "InProgress":
+            raise AWSValidationException(
+                f"The request was rejected because the tuning job is in status {job.hyper_parameter_tuning_job_status}."
+            )
+        job.hyper_parameter_tuning_job_status = "Stopping"
+        self.tunings.stop(self.region, job.hyper_parameter_tuning_job_name)
+        return EmptyResult()
+
+    def list_training_jobs_for_hyper_parameter_tuning_job(self) -> ActionResult:
+        return ActionResult({"TrainingJobSummaries": [tuning.shown(each) for each in self._tuning().trials]})
+
+    def _tuning(self) -> Any:
+        name = self._get_param("HyperParameterTuningJobName")
+        self.sagemaker_backend.describe_hyper_parameter_tuning_job(name)  # raises SageMaker's error if there is none
+        return self.sagemaker_backend.hyper_parameter_tuning_jobs[name]
 
     # Models and the registry
 
@@ -246,9 +281,15 @@ class Control:
     """The server: it listens on ``listener`` from ``start`` to ``close``."""
 
     def __init__(
-        self, jobs: Jobs, endpoints: Endpoints, objects: Storage, keep: Callable[[], None], listener: socket.socket
+        self,
+        jobs: Jobs,
+        tunings: Tunings,
+        endpoints: Endpoints,
+        objects: Storage,
+        keep: Callable[[], None],
+        listener: socket.socket,
     ) -> None:
-        SageMaker.jobs, SageMaker.endpoints = jobs, endpoints
+        SageMaker.jobs, SageMaker.tunings, SageMaker.endpoints = jobs, tunings, endpoints
         urls.url_paths["{0}/$"] = SageMaker.dispatch
         # moto knows 66 instance types of years ago; which ones exist is for AWS to say.
         FakeEndpointConfig.validate_instance_type = lambda self, instance_type: None  # type: ignore[method-assign]

@@ -32,6 +32,7 @@ TABLES: Mapping[str, tuple[Any, type | None]] = {
     "endpoint_configs": (sagemaker_backends, models.FakeEndpointConfig),
     "endpoints": (sagemaker_backends, models.FakeEndpoint),
     "training_jobs": (sagemaker_backends, models.FakeTrainingJob),
+    "hyper_parameter_tuning_jobs": (sagemaker_backends, models.HyperParameterTuningJob),
     "model_package_groups": (sagemaker_backends, models.ModelPackageGroup),
     "model_packages": (sagemaker_backends, models.ModelPackage),
     "model_package_name_mapping": (sagemaker_backends, None),

@@ -9,16 +9,17 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from ml import artefact, evaluate, pipeline
+from ml import artefact, evaluate, pipeline, tune
 from ml.__main__ import main
 from ml.aws import client, endpoints, objects, registry, training
+from ml.aws.training import TrainedJob
 from ml.contract import parse_response
 from ml.tests import samples
 
@@ -239,3 +240,46 @@ def test_hyperparameter_that_does_not_exist_costs_no_job(capsys: pytest.CaptureF
     assert main(["submit", "--set", "candidate=3", *WORDS]) == 2
     assert "'candidate' is unknown" in capsys.readouterr().err
     assert jobs() == before
+
+
+def judged(objective: float) -> Callable[..., TrainedJob]:
+    """The job that trains the defaults, with an objective of the test's choice."""
+    return lambda *_: TrainedJob("defaults", "arn:…", "s3://…", "s3://…", {evaluate.OBJECTIVE: objective})
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.timeout(300)
+def test_best_trial_s_settings_are_trained_on_everything_and_deployed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tune, "train", judged(0.001))
+    quickly = ["--bake", "1", "--keep", "1"]
+    assert main(["tune", "--trials", "2", "--set", "candidates=12", "--deploy", *quickly, *WORDS]) == 0
+    said = capsys.readouterr().out
+
+    assert said.count("best so far") >= 1
+    assert "over defaults" in said
+    trial, last = described(jobs()[-2]), described(jobs()[-1])
+    assert trial["HyperParameters"]["skip_days"] == "28"
+    assert "skip_days" not in last["HyperParameters"]
+    searches = client.sagemaker().list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+    best = client.sagemaker().describe_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=searches[-1]["HyperParameterTuningJobName"]
+    )["BestTrainingJob"]
+    assert last["HyperParameters"] == {"candidates": "12", **best["TunedHyperParameters"]}
+    assert registry.packages("aisle")[0].learnt_by == last["TrainingJobArn"]
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.timeout(300)
+def test_search_that_does_not_beat_the_defaults_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = endpoints.status("aisle"), registry.packages("aisle")
+    monkeypatch.setattr(tune, "train", judged(1.0))
+
+    assert main(["tune", "--trials", "1", "--set", "candidates=12", "--deploy", *WORDS]) == 1
+    said = capsys.readouterr().out
+    assert "nothing beats the defaults" in said
+    assert "IdenticalDataAndAlgorithm" in said  # it began from the search before
+    assert (endpoints.status("aisle"), registry.packages("aisle")) == before

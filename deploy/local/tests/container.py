@@ -26,6 +26,8 @@ def train() -> None:
     print(f"training {os.environ['TRAINING_JOB_NAME']} on {sorted(channels)}", flush=True)
     print(f"recall={settings.get('recall', '0.25')} rows={rows}", flush=True)
     print("coverage=0.5", end="", flush=True)  # the last line may lack its end
+    if "place" in settings:
+        climb(float(settings["place"]), int(settings.get("climbs", "1")))
     if "steps" in settings:
         count(int(settings["steps"]))
     if "sleep" in settings:
@@ -43,6 +45,13 @@ def train() -> None:
     (BASE / "model/behaviour").write_text(settings.get("behaviour", "well"))
     (BASE / "model/environment").write_text(json.dumps(dict(os.environ)))
     (BASE / "output/data/evaluation.json").write_text(json.dumps({"rows": rows}))
+
+
+def climb(place: float, steps: int) -> None:
+    """Print an objective that is highest at 0.7, step by step."""
+    for step in range(1, steps + 1):
+        print(f"height={(1 - (place - 0.7) ** 2) * step / steps:.6f}", flush=True)
+        time.sleep(0.2 if steps > 1 else 0)
 
 
 def count(steps: int) -> None:
