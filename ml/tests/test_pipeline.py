@@ -186,7 +186,7 @@ def break_off(wish: dict[str, float]) -> None:
 def jobs() -> list[str]:
     """The training jobs' names, oldest first."""
     found = client.sagemaker().list_training_jobs()["TrainingJobSummaries"]
-    return sorted(each["TrainingJobName"] for each in found)
+    return [each["TrainingJobName"] for each in sorted(found, key=lambda each: each["CreationTime"])]
 
 
 def described(name: str) -> Any:
