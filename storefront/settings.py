@@ -140,7 +140,7 @@ NUM_PROXIES: int = env.int("NUM_PROXIES", default=0 if LOCAL else 1)
 
 # Signed cookies: reading a page costs no query and no Redis command. They are readable by their owner, so they
 # hold ids alone.
-SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+SESSION_ENGINE = "storefront.session"  # Django's own for signed cookies, which checks each of them once
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = not LOCAL

@@ -26,19 +26,22 @@ class ServerTiming:
             response = self.get_response(request)
         response["Server-Timing"] = (
             f"total;dur={(perf_counter() - began) * 1000:.2f}, "
-            f"redis;dur={(metrics.redis_seconds() - redis) * 1000:.2f}, db;dur={database.seconds * 1000:.2f}"
+            f"redis;dur={(metrics.redis_seconds() - redis) * 1000:.2f}, "
+            f'db;dur={database.seconds * 1000:.2f};desc="{database.statements} queries"'
         )
         return response
 
 
 class Stopwatch:
-    """Runs while the database executes a statement."""
+    """Runs while the database executes a statement, and counts them."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.statements = 0
 
     def __call__(self, execute: Callable[..., Any], *arguments: Any) -> Any:
         began = perf_counter()
+        self.statements += 1
         try:
             return execute(*arguments)
         finally:

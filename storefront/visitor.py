@@ -7,14 +7,16 @@ the background while forms are being posted: in one cookie, the later answer wou
 
 import secrets
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from django.conf import settings
+from django.core.signing import BadSignature
 from django.db import connection
 from django.http import HttpRequest, HttpResponseBase
 
 from recommender import events
+from storefront import session
 from storefront.models import Cart
 
 VIEWED = "viewed"  # the cookie's name
@@ -61,8 +63,10 @@ class Visitor:
         """Ids last looked at, newest first. After a "no" there are none: nothing is personal then."""
         if self.consent == "no":
             return ()
-        text = self.request.get_signed_cookie(VIEWED, default="", salt=self._viewed_salt)
-        return tuple(text.split(SEPARATOR)) if text else ()
+        try:
+            return _viewed(self.request.COOKIES.get(VIEWED, ""), self._viewed_salt)
+        except BadSignature:
+            return ()
 
     def saw(self, product_id: str, response: HttpResponseBase) -> None:
         """Before a choice this cookie is all that is kept; it ends with the browser's session."""
@@ -153,6 +157,18 @@ class Visitor:
     def record(self, new: Sequence[events.NewEvent]) -> int:
         """Through recommender's door if the shopper consented; otherwise nothing is kept and 0 returned."""
         return events.record(self.shopper_id, new) if self.shopper_id is not None and new else 0
+
+
+@lru_cache(maxsize=session.KEPT)
+def _viewed(cookie: str, salt: str) -> tuple[str, ...]:
+    """What a cookie says, its signature checked once and not for each request that brings it; never too old to hold.
+
+    Raises BadSignature, which is not kept.
+    """
+    request = HttpRequest()
+    request.COOKIES[VIEWED] = cookie
+    text = request.get_signed_cookie(VIEWED, salt=salt) if cookie else ""
+    return tuple(text.split(SEPARATOR)) if text else ()
 
 
 def of(request: HttpRequest) -> Visitor:

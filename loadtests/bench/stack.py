@@ -33,7 +33,7 @@ class Stack:
     def __init__(self, say: Say = lambda text: None) -> None:
         self.say = say  # one line on what is being done
         self.runs: dict[str, list[float]] = {}  # what each figure is the median of
-        self.invalid: list[str] = []  # figures that are left out, and why
+        self.invalid: dict[str, str] = {}  # figures that are left out, and why
         self._cores = os.sched_getaffinity(0)
         self.server_core, self.other_core = min(self._cores), max(self._cores)
         self.folder = Path(tempfile.mkdtemp(prefix="aisle-bench-"))
@@ -74,6 +74,12 @@ class Stack:
         part = Part(name, command, core, self.env | dict(env or {}), log)
         self._parts.append(part)
         return part
+
+    def clear(self) -> None:
+        """End every part but Redis, which holds what a later measurement may need."""
+        for part in reversed(self._parts):
+            if part.name != "redis":
+                part.stop()
 
     def python(
         self, name: str, *arguments: str, under_test: bool = False, env: Mapping[str, str] | None = None
