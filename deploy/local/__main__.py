@@ -61,7 +61,7 @@ def screenshots(arguments: argparse.Namespace) -> int:
     try:
         for path in screenshots.take():
             print(path)
-    except (screenshots.NoBrowser, Error) as error:
+    except (screenshots.NoPicture, Error) as error:
         print(f"screenshots: {str(error).splitlines()[0]}; does the demo run (make demo)?", file=sys.stderr)
         return 1
     return 0

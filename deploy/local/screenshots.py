@@ -11,17 +11,18 @@ from deploy.local.environment import ROOT
 FOLDER = ROOT / "docs"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 DESKTOP, PHONE = (1280, 860), (390, 844)
+ROUNDS = 10  # of looks at the recommended products, before giving up
 
 
-class NoBrowser(RuntimeError):
-    """There is no Chromium on this machine."""
+class NoPicture(RuntimeError):
+    """There is no Chromium on this machine, or nothing to take a picture of yet."""
 
 
 def take() -> list[Path]:
     """Take them all; returns the files."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        raise NoBrowser("there is no chromium on PATH: install it (Debian: apt-get install chromium)")
+        raise NoPicture("there is no chromium on PATH: install it (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         household, phone = _open(browser, DESKTOP), _open(browser, PHONE)
@@ -29,17 +30,27 @@ def take() -> list[Path]:
         household.locator("form[action='/demo/sign-in'] button").first.click()
         household.locator("#panel-for_you[data-source='fresh']").wait_for()
         taken = [_shot(household, "home")]
-        household.locator("#panel-for_you .card-link").first.click()
-        household.wait_for_url("**/product/**")
-        while not household.locator("#panel-together").count():  # after a start, products' slates are still being made
-            household.wait_for_timeout(1000)
-            household.reload()
+        _open_full_product(household)
         taken.append(_shot(household, "product"))
         phone.goto("/")
         phone.get_by_role("button", name="No, thanks").click()
         taken.append(_shot(phone, "phone"))
         browser.close()
     return taken
+
+
+def _open_full_product(page: Page) -> None:
+    """One of the recommended products whose page has all its panels: after a start they are still being made, and a
+    product that is sold alone has nothing that goes with it."""
+    links = page.locator("#panel-for_you .card-link").all()
+    addresses = [str(link.get_attribute("href")) for link in links]
+    for _ in range(ROUNDS):
+        for address in addresses:
+            page.goto(address)
+            if page.locator("#panel-together").count():
+                return
+        page.wait_for_timeout(1000)
+    raise NoPicture("no recommended product goes with others yet: has the demo said that it is ready?")
 
 
 def _open(browser: Browser, size: tuple[int, int]) -> Page:

@@ -21,7 +21,14 @@ DEFINITION = {
 
 
 def start(
-    aws: Aws, name: str, trials: int = 8, least: str = "0.0", most: str = "1.0", early: str = "Off", **changes: Any
+    aws: Aws,
+    name: str,
+    trials: int = 8,
+    at_once: int = 2,
+    least: str = "0.0",
+    most: str = "1.0",
+    early: str = "Off",
+    **changes: Any,
 ) -> None:
     """Look for the hill of the container's ``place``, which is highest at 0.7."""
     static = changes.pop("static", {})
@@ -30,7 +37,7 @@ def start(
         HyperParameterTuningJobConfig={
             "Strategy": "Bayesian",
             "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "height"},
-            "ResourceLimits": {"MaxNumberOfTrainingJobs": trials, "MaxParallelTrainingJobs": 2},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": trials, "MaxParallelTrainingJobs": at_once},
             "ParameterRanges": {
                 "ContinuousParameterRanges": [
                     {"Name": "place", "MinValue": least, "MaxValue": most, "ScalingType": "Linear"}
@@ -93,12 +100,19 @@ def test_trial_that_is_worse_than_the_median_of_others_on_its_way_is_stopped(aws
 
 
 def test_warm_start_searches_on_from_what_its_parent_found(aws: Aws, cloud: LocalCloud) -> None:
-    start(aws, "first", trials=12)
+    # One at a time, so that the search always knows the same when it draws.
+    start(aws, "first", trials=12, at_once=1)
     ended(aws, "first")
     cloud.restart()  # it remembers
     parents = {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "first"}]}
-    start(aws, "second", trials=4, WarmStartConfig={**parents, "WarmStartType": "IdenticalDataAndAlgorithm"})
-    start(aws, "cold", trials=4)
+    start(
+        aws,
+        "second",
+        trials=4,
+        at_once=1,
+        WarmStartConfig={**parents, "WarmStartType": "IdenticalDataAndAlgorithm"},
+    )
+    start(aws, "cold", trials=4, at_once=1)
     ended(aws, "second")
     ended(aws, "cold")
 
