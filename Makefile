@@ -4,7 +4,7 @@ DEMO = $(PYTHON) deploy/local/bootstrap.py demo
 DEV = $(PYTHON) deploy/local/bootstrap.py dev
 SETS = web model spark demo dev
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint loadtest breakpoint faults bench screenshots lock clean
+.PHONY: help demo test lint loadtest breakpoint faults bench screenshots vitals lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -36,6 +36,9 @@ bench:  ## every figure of the serving and learning paths, in a quarter of an ho
 
 screenshots:  ## the README's pictures, from the running demo
 	@$(DEV) -m deploy.local env --run .venv/bin/python -m deploy.local screenshots
+
+vitals:  ## LCP, CLS, INP and kilobytes of every type of page of the running demo
+	@$(DEV) -m deploy.local env --run .venv/bin/python -m deploy.local vitals
 
 lock:  ## compile pyproject.toml's dependency groups into requirements/, with hashes
 	@$(DEV)

@@ -1,13 +1,17 @@
-"""What the tests of every room share: a real Redis, and settings that need no environment."""
+"""What the tests of every room share: a real Redis, a real browser, and settings that need no environment."""
 
 import os
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import django
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def _free_port() -> int:
@@ -64,3 +68,21 @@ def redis_url() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A file's Chromium, and no longer: Playwright keeps an event loop in this thread, where other files run theirs."""
+    from playwright.sync_api import expect
+
+    from deploy.local.browser import NoBrowser, chromium
+
+    expect.set_options(timeout=30_000)  # what is proved is that it happens, on however busy a machine
+    with pytest.MonkeyPatch.context() as patch:
+        # Because of that loop Django refuses queries; those here are the tests' own, between the browser's steps.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        try:
+            with chromium() as started:
+                yield started
+        except NoBrowser as missing:
+            pytest.skip(str(missing))

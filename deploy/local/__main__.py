@@ -57,14 +57,28 @@ def screenshots(arguments: argparse.Namespace) -> int:
     from playwright.sync_api import Error
 
     from deploy.local import screenshots
+    from deploy.local.browser import NoBrowser
 
     try:
         for path in screenshots.take():
             print(path)
-    except (screenshots.NoPicture, Error) as error:
+    except (screenshots.NoPicture, NoBrowser, Error) as error:
         print(f"screenshots: {str(error).splitlines()[0]}; does the demo run (make demo)?", file=sys.stderr)
         return 1
     return 0
+
+
+def vitals(arguments: argparse.Namespace) -> int:
+    from playwright.sync_api import Error
+
+    from deploy.local import vitals
+    from deploy.local.browser import NoBrowser
+
+    try:
+        return 0 if vitals.run(arguments.json) else 1
+    except (NoBrowser, Error) as error:
+        print(f"vitals: {str(error).splitlines()[0]}; does the demo run (make demo)?", file=sys.stderr)
+        return 1
 
 
 def clean(arguments: argparse.Namespace) -> int:
@@ -111,6 +125,10 @@ def main(words: list[str]) -> int:
 
     verb = verbs.add_parser("screenshots", help="the README's pictures, from the running demo")
     verb.set_defaults(run_verb=screenshots)
+
+    verb = verbs.add_parser("vitals", help="what each type of page of the running demo weighs, and how it feels")
+    verb.add_argument("--json", action="store_true", help="for a program, instead of the table")
+    verb.set_defaults(run_verb=vitals)
 
     verb = verbs.add_parser("clean", help="forget everything that demos left in .local")
     verb.set_defaults(run_verb=clean)

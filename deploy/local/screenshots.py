@@ -1,30 +1,25 @@
 """The README's pictures, taken in a real browser from the running demo: ``make screenshots``."""
 
 import os
-import shutil
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from deploy.local.browser import chromium
 from deploy.local.environment import ROOT
 
 FOLDER = ROOT / "docs"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 DESKTOP, PHONE = (1280, 860), (390, 844)
 ROUNDS = 10  # of looks at the recommended products, before giving up
 
 
 class NoPicture(RuntimeError):
-    """There is no Chromium on this machine, or nothing to take a picture of yet."""
+    """There is nothing to take a picture of yet."""
 
 
 def take() -> list[Path]:
-    """Take them all; returns the files."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        raise NoPicture("there is no chromium on PATH: install it (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    """Take them all; returns the files. Raises NoBrowser and NoPicture."""
+    with chromium() as browser:
         household, phone = _open(browser, DESKTOP), _open(browser, PHONE)
         household.goto("/demo/")
         household.locator("form[action='/demo/sign-in'] button").first.click()
@@ -35,7 +30,6 @@ def take() -> list[Path]:
         phone.goto("/")
         phone.get_by_role("button", name="No, thanks").click()
         taken.append(_shot(phone, "phone"))
-        browser.close()
     return taken
 
 

@@ -1,15 +1,18 @@
 """What the shop's tests stand on: a small catalogue, and a stand-in for recommender's read door."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
+from playwright.sync_api import Browser, Page
+from pytest_django.live_server_helper import LiveServer
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from recommender import events, privacy, recommendations, store
+from recommender import cache as slate_cache
+from recommender import events, keys, privacy, recommendations, store
 from recommender.recommendations import Item, Slate
 from storefront import api, index
 from storefront.models import Product
@@ -95,6 +98,16 @@ def slates(monkeypatch: pytest.MonkeyPatch) -> Slates:
     return stand_in
 
 
+def kept_slates(key: str, **slates: Sequence[str]) -> None:
+    """Put slates into Redis, as a worker would: products by name. The last is the reason, save of what sells."""
+    sells = key.startswith(keys.popular())
+    columns = {
+        name: (list(ids), [1.0] * len(ids), [None if sells else ids[-1]] * len(ids)) for name, ids in slates.items()
+    }
+    body = slate_cache.Body(f"slate of {key}", "m", "", columns)
+    slate_cache.put([slate_cache.Entry(key, body, event=10**9)], deadline=0)
+
+
 def refuse(*_: Any, **__: Any) -> Any:
     """In place of Redis.execute_command: the server is there and does nothing that it is asked."""
     raise ResponseError("OOM command not allowed when used memory > 'maxmemory'")
@@ -107,3 +120,16 @@ def shopper(client: Client, db: None) -> int:
     shopper_id: int = client.session["shopper_id"]
     assert privacy.is_in(shopper_id)
     return shopper_id
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
+    """A new visitor's tab. Whatever its console complains of fails the test."""
+    complaints: list[str] = []
+    context = browser.new_context(base_url=live_server.url)
+    opened = context.new_page()
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    yield opened
+    context.close()
+    assert complaints == []

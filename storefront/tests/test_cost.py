@@ -11,18 +11,12 @@ from django.test import Client
 from django.utils.safestring import SafeString
 from redis.connection import AbstractConnection
 
-from recommender import cache as slate_cache
 from recommender import events, keys
 from storefront.fragments import Fragment, fragment
 from storefront.models import Account, Product
-from storefront.tests.conftest import Slates
+from storefront.tests.conftest import Slates, kept_slates
 
 pytestmark = pytest.mark.django_db
-
-
-def put(key: str, **slates: list[str]) -> None:
-    columns = {name: (ids, [1.0] * len(ids), [ids[-1]] * len(ids)) for name, ids in slates.items()}
-    slate_cache.put([slate_cache.Entry(key, slate_cache.Body("s", "m", "", columns), event=10**9)], deadline=0)
 
 
 @pytest.fixture
@@ -52,9 +46,9 @@ def known(client: Client, shelf: list[Product], shopper: int) -> Client:
     client.post("/looked-at/", {"product_id": "p29"})
     events.record(shopper, [events.NewEvent(product_id="p28", kind="purchase")])
     ids = [product.product_id for product in shelf]
-    put(keys.shopper(shopper), for_you=ids, again=["p28"])
-    put(keys.popular(), popular=ids)
-    put(keys.product("p29"), for_you=ids)
+    kept_slates(keys.shopper(shopper), for_you=ids, again=["p28"])
+    kept_slates(keys.popular(), popular=ids)
+    kept_slates(keys.product("p29"), for_you=ids)
     return client
 
 
@@ -73,7 +67,7 @@ def test_a_known_shoppers_page_costs_one_round_trip_to_redis_and_three_queries(
 def test_a_strangers_home_page_costs_one_round_trip_and_one_query(
     client: Client, shelf: list[Product], round_trips: list[Any], django_assert_num_queries: Any
 ) -> None:
-    put(keys.popular(), popular=[product.product_id for product in shelf])
+    kept_slates(keys.popular(), popular=[product.product_id for product in shelf])
     client.get("/")
     round_trips.clear()
     with django_assert_num_queries(1):

@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from deploy.local import vitals
 from deploy.local.environment import ROOT, free_port
 from ml.tests import samples
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-quic",
-]  # fmt: skip
 PERSONAL_SECONDS = 20.0  # generous: what is proved is that it happens, not how fast
 STOP_SECONDS = 40.0
 
@@ -82,16 +78,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no browser at {CHROMIUM}")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -156,6 +142,14 @@ def test_a_known_household_finds_its_recommendations_waiting_and_buys(page: Page
     page.goto("/")
     expect(panel.locator(".card-name").first).to_be_visible()
     assert name not in panel.locator(".card-name").all_inner_texts()
+
+
+def test_a_first_load_is_light_and_nothing_moves(browser: Browser, demo: Demo) -> None:
+    for name in ("home", "not found"):
+        measured = vitals.measure(browser, demo.address, name, vitals.STRANGERS[name])
+        assert measured.is_within_budget, measured
+        assert 0 < measured.own_script_kb < measured.script_kb
+        assert measured.queries <= 1
 
 
 def test_a_page_is_whole_while_the_endpoint_is_dead(page: Page, demo: Demo) -> None:
