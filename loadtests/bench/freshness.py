@@ -22,6 +22,7 @@ from pathlib import Path
 from redis import Redis
 
 from loadtests.bench import catalogue
+from loadtests.bench.endpoint import healthy
 from loadtests.bench.part import BenchError
 from loadtests.bench.stack import Stack, answers, free_port
 
@@ -93,7 +94,7 @@ def served(stack: Stack, base: Path) -> int:
     port = free_port()
     env = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
     part = stack.python("endpoint", "-m", "ml", "serve", env=env)
-    part.wait_until(lambda: pings(port))
+    part.wait_until(lambda: healthy(port))
     return port
 
 
@@ -102,17 +103,6 @@ def line(stack: Stack, to_port: int) -> int:
     part = stack.python("line", "loadtests/bench/line.py", str(port), str(to_port), str(ROUND_TRIP_MS))
     part.wait_until(lambda: answers(port))
     return port
-
-
-def pings(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/ping")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def told(port: int) -> dict[str, float]:
