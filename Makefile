@@ -13,7 +13,7 @@ demo:  ## the whole of Aisle on this machine, at http://localhost:8000 (PORT=…
 	@$(DEMO) -m deploy.local demo
 
 test:  ## every test
-	@$(DEV) -m pytest
+	@$(DEV) -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 lint: export DEMO = 1
 lint:  ## style, types, boundaries, and migrations that somebody forgot

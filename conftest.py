@@ -1,28 +1,35 @@
 """What the tests of every room share: a real Redis, a real browser, and settings that need no environment."""
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import django
 import pytest
 
 if TYPE_CHECKING:
+    from execnet.xspec import XSpec
     from playwright.sync_api import Browser
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _own_redis() -> str:
+    """The address of a Redis still to be started: below the ports that the kernel gives to whoever asks meanwhile."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return f"redis://127.0.0.1:{port}/0"
+    raise pytest.UsageError("no port between 20000 and 30000 is free for the tests' Redis")
 
 
 # Settings are read when Django starts, before any fixture: so the test run's addresses are fixed here.
-REDIS_PORT = _free_port()
-os.environ.setdefault("REDIS_URL", f"redis://127.0.0.1:{REDIS_PORT}/0")
+if "REDIS_URL" not in os.environ:
+    os.environ.update(REDIS_URL=_own_redis(), OWN_REDIS="1")
 os.environ.update(
     DJANGO_SETTINGS_MODULE="storefront.settings",  # here, for pytest-django would read it before this file is
     SECRET_KEY="only-for-tests",
@@ -39,6 +46,14 @@ os.environ.update(
 django.setup()  # before the rooms' own conftest files, which import models
 
 
+def pytest_xdist_setupnodes(specs: list["XSpec"]) -> None:
+    """Each process of a parallel run has a Redis of its own, as each empties it between tests."""
+    if "OWN_REDIS" not in os.environ:
+        raise pytest.UsageError("REDIS_URL names one Redis, which parallel tests would empty for each other: add -n 0")
+    for spec in specs:
+        spec.env["REDIS_URL"] = _own_redis()
+
+
 @pytest.fixture(scope="session")
 def redis_command() -> Callable[[int], list[str]]:
     """The command line of the demo's Redis on a port."""
@@ -51,16 +66,17 @@ def redis_command() -> Callable[[int], list[str]]:
 def redis_url() -> Iterator[str]:
     """A real Redis: the REDIS_URL given, else the embedded server on a free port."""
     url = os.environ["REDIS_URL"]
-    if url != f"redis://127.0.0.1:{REDIS_PORT}/0":
+    if "OWN_REDIS" not in os.environ:
         yield url
         return
     from deploy.local import redis
 
-    server = subprocess.Popen(redis.command(REDIS_PORT), stdout=subprocess.DEVNULL)
+    port = int(urlsplit(url).port or 0)
+    server = subprocess.Popen(redis.command(port), stdout=subprocess.DEVNULL)
     try:
         for _ in range(100):
             try:
-                socket.create_connection(("127.0.0.1", REDIS_PORT), timeout=1).close()
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
             except OSError:
                 time.sleep(0.05)

@@ -20,7 +20,7 @@ def test_the_server_under_test_has_a_core_and_everything_else_the_other() -> Non
         server = stack.start("server", "sleep", "60", under_test=True)
         other = stack.start("other", "sleep", "60")
         for part, core in ((server, min(before)), (other, max(before))):
-            part.wait_until(lambda part=part: "sleep" in psutil.Process(part.pid).cmdline()[0])  # type: ignore[misc]
+            part.wait_until(lambda part=part: psutil.Process(part.pid).cmdline()[:1] == ["sleep"])  # type: ignore[misc]
             assert psutil.Process(part.pid).cpu_affinity() == [core]
         assert os.sched_getaffinity(0) == {max(before)}
         pids = [server.pid, other.pid]
