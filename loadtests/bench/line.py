@@ -6,7 +6,7 @@ from typing import cast
 
 
 class End(asyncio.Protocol):
-    """One end of a connection; what arrives here leaves at ``other``."""
+    """One end of a connection; what arrives here, its end included, leaves at ``other``."""
 
     def __init__(self, delay: float, port: int = 0) -> None:
         self.delay, self.port = delay, port
@@ -23,6 +23,7 @@ class End(asyncio.Protocol):
             end.other = self
             loop = asyncio.get_running_loop()
             self.connecting = loop.create_task(loop.create_connection(lambda: end, "127.0.0.1", self.port))
+            self.connecting.add_done_callback(lambda connecting: self.close() if connecting.exception() else None)
 
     def data_received(self, data: bytes) -> None:
         if self.other:
@@ -35,8 +36,12 @@ class End(asyncio.Protocol):
             self.waiting.append(data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self.other and self.other.transport:
-            self.other.transport.close()
+        if self.other:  # as late as the bytes before it, which would else be lost
+            asyncio.get_running_loop().call_later(self.delay, self.other.close)
+
+    def close(self) -> None:
+        if self.transport:
+            self.transport.close()
 
 
 async def serve(port: int, to_port: int, round_trip: float) -> None:
