@@ -4,6 +4,7 @@
 from locust.contrib.fasthttp import FastHttpSession  # isort: skip
 from locust.event import EventHook  # isort: skip
 
+import math
 import re
 import time
 import uuid
@@ -26,6 +27,8 @@ class Browser:
         self.client = client
         self.host = host
         self.reported: list[str] = []  # keys of the events that were answered 202
+        self._consents = False
+        self._known = math.inf  # since when (perf_counter) the shop can make slates of this shopper's own
 
     @classmethod
     def of(cls, host: str, request_event: EventHook, pool: HTTPClientPool) -> "Browser":
@@ -35,12 +38,13 @@ class Browser:
 
     def page(self, path: str, name: str, panel: bool = False, due: float | None = None) -> str:
         """GET a page; without the panel that it promises, it failed."""
+        known = self._known_for(due)
         with self.client.get(path, name=name, catch_response=True) as answer:
             _count_from(due, answer)
             text: str = answer.text or ""
             found = PANEL.search(text)
             if panel or found:
-                answer.request_meta["context"] = {"source": found[1] if found else "none"}
+                answer.request_meta["context"] = {"source": found[1] if found else "none", "known": known}
             if answer.status_code != 200:
                 answer.failure(f"status {answer.status_code}")
             elif panel and not found:
@@ -49,13 +53,14 @@ class Browser:
 
     def api(self, name: str, due: float | None = None) -> dict[str, Any]:
         """The panel as JSON; {} if that failed."""
+        known = self._known_for(due)
         with self.client.get("/api/recommendations?slate=for_you&limit=12", name=name, catch_response=True) as answer:
             _count_from(due, answer)
             if answer.status_code != 200:
                 answer.failure(f"status {answer.status_code}")
                 return {}
             panel: dict[str, Any] = answer.json()
-            answer.request_meta["context"] = {"source": panel["source"]}
+            answer.request_meta["context"] = {"source": panel["source"], "known": known}
             if not panel["products"]:
                 answer.failure("the panel is missing")
             return panel
@@ -70,6 +75,8 @@ class Browser:
             if answer.status_code == 202:
                 answer.success()
                 self.reported.append(key)
+                if self._consents:
+                    self._known = min(self._known, time.perf_counter())
             elif answer.status_code == TOO_MANY:
                 answer.request_meta["name"] = f"{name}, over the shop's limit"
                 answer.success()
@@ -99,11 +106,20 @@ class Browser:
     def sign_in(self, shopper: str) -> None:
         self.page("/", "first sight")
         self.post("/demo/sign-in", {"shopper": shopper}, "sign in")
+        self._known = time.perf_counter()
 
     def choose(self, choice: str) -> None:
         """Consent, "yes" or "no"."""
         self.page("/", "first sight")
         self.post("/privacy/choose/", {"choice": choice, "next": "/"}, "consent")
+        self._consents = choice == "yes"
+
+    def _known_for(self, due: float | None) -> float:
+        """Seconds for which the shop has known this shopper by a history or a first event; negative for a stranger.
+
+        By what this browser did and not by what the shop says: one that forgets its shoppers must not be excused.
+        """
+        return (time.perf_counter() if due is None else due) - self._known
 
     def token(self) -> str:
         return next((cookie.value or "" for cookie in self.client.cookiejar if cookie.name == "csrftoken"), "")

@@ -51,6 +51,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--mix", default=json.dumps(DEFAULT_MIX), help="of the arrivals: JSON {path: weight}")
     parser.add_argument("--streams", type=int, default=1, help="arrival streams that share the rate, one a process")
     parser.add_argument("--warm-up", type=float, default=5.0, help="seconds after signing in, not measured")
+    parser.add_argument("--own-after", type=float, default=2.0, help="seconds after which a known shopper has a slate")
     parser.add_argument(
         "--allow-remote", default="", metavar="HOST", help="a host, not this machine, that you may load"
     )
@@ -66,7 +67,7 @@ def prepare(environment: Any, **_: Any) -> None:
     except (addresses.NotAllowed, OSError, ValueError) as error:
         sys.exit(f"loadtests: {error}")
     seconds = sum(step[1] for step in json.loads(run.options.steps))
-    run.recording, run.meter = Recording(seconds), Meter()
+    run.recording, run.meter = Recording(seconds, own_after=run.options.own_after), Meter()
 
 
 @events.request.add_listener
@@ -78,7 +79,8 @@ def record(**request: Any) -> None:
 def tell(client_id: str, data: dict[str, Any]) -> None:
     """A worker's news: what it has recorded since it last told."""
     if hasattr(run, "recording"):
-        told, run.recording = run.recording, Recording(run.recording.seconds, run.recording.begins)
+        told = run.recording
+        run.recording = Recording(told.seconds, told.begins, told.own_after)
         data["recording"] = told.shown() | {"cpu": {client_id: run.meter.share()}}
 
 

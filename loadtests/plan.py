@@ -47,6 +47,11 @@ class Breakpoint:
 
 
 @dataclass(frozen=True)
+class Panels:
+    own_after: float  # seconds
+
+
+@dataclass(frozen=True)
 class Faults:
     rate: float
     settle: float
@@ -61,6 +66,7 @@ class Plan:
     stages: dict[str, Stage]
     breakpoint: Breakpoint
     mix: dict[str, float]
+    panels: Panels
     objectives: dict[str, dict[str, float]]
     faults: Faults
 
@@ -89,6 +95,7 @@ def _plan(found: Mapping[str, Any]) -> Plan:
         stages={name: _stage(f"stages.{name}", stage, mix) for name, stage in found["stages"].items()},
         breakpoint=Breakpoint(**_numbers("breakpoint", found["breakpoint"], Breakpoint)),
         mix=mix,
+        panels=Panels(**_numbers("panels", found["panels"], Panels)),
         objectives={name: _objectives(f"objectives.{name}", wanted) for name, wanted in found["objectives"].items()},
         faults=Faults(**_numbers("faults", found["faults"], Faults)),
     )

@@ -22,14 +22,17 @@ class Recording:
     """Requests that should have begun in the measured time: ``seconds`` from ``begins`` (since 1970).
 
     ``begins`` is infinite until everybody has signed in. Each process has its own; intervals count from it.
+    ``own_after`` so many seconds of being known, a shopper's panels ought to be of their own slate.
     """
 
-    def __init__(self, seconds: float, begins: float = math.inf) -> None:
-        self.begins, self.seconds = begins, seconds
+    def __init__(self, seconds: float, begins: float = math.inf, own_after: float = 0.0) -> None:
+        self.begins, self.seconds, self.own_after = begins, seconds, own_after
         self.width = max(1.0, seconds / INTERVALS)  # of an interval, seconds
         self.paths: defaultdict[str, defaultdict[int, Histogram]] = defaultdict(histograms)
         self.failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self.sources: defaultdict[str, Counter[str]] = defaultdict(Counter)  # what filled the panel of a path's answers
+        # What filled the panels of a path's answers: of shoppers who ought to have a slate, and of everybody else.
+        self.sources: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.strangers: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.split: defaultdict[str, defaultdict[str, Histogram]] = defaultdict(histograms)
         self.late = Histogram()
         self.cpu: dict[str, float] = {}  # share of a core, by generating process
@@ -54,7 +57,8 @@ class Recording:
         if exception:
             self.failures[name][str(exception)[:160]] += 1
         if context and "source" in context:
-            self.sources[name][context["source"]] += 1
+            panels = self.sources if context["known"] >= self.own_after else self.strangers
+            panels[name][context["source"]] += 1
         for step, seconds in server_timing(response).items():
             self.split[name][step].record(seconds)
 
@@ -68,12 +72,14 @@ class Recording:
         return {
             "begins": self.begins,
             "seconds": self.seconds,
+            "own_after": self.own_after,
             "paths": {
                 path: {str(interval): one.shown() for interval, one in sorted(intervals.items())}
                 for path, intervals in sorted(self.paths.items())
             },
             "failures": {path: dict(counts) for path, counts in sorted(self.failures.items())},
             "sources": {path: dict(counts) for path, counts in sorted(self.sources.items())},
+            "strangers": {path: dict(counts) for path, counts in sorted(self.strangers.items())},
             "split": {
                 path: {step: one.shown() for step, one in steps.items()} for path, steps in sorted(self.split.items())
             },
@@ -83,7 +89,7 @@ class Recording:
 
     @classmethod
     def read(cls, shown: Mapping[str, Any]) -> "Recording":
-        recording = cls(shown["seconds"], shown["begins"])
+        recording = cls(shown["seconds"], shown["begins"], shown["own_after"])
         recording.merge(shown)
         return recording
 
@@ -99,6 +105,8 @@ class Recording:
             self.failures[path].update(counts)
         for path, counts in shown["sources"].items():
             self.sources[path].update(counts)
+        for path, counts in shown["strangers"].items():
+            self.strangers[path].update(counts)
         self.late.merge(Histogram.read(shown["late"]))
         self.cpu |= shown["cpu"]
 

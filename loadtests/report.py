@@ -101,12 +101,19 @@ def _invocations(recording: Recording, metrics: Any) -> list[float]:
 
 
 def _sources(recording: Recording) -> str:
-    kinds = sorted({kind for counts in recording.sources.values() for kind in counts})
+    known, others = recording.sources, recording.strangers
+    kinds = sorted({kind for counts in (*known.values(), *others.values()) for kind in counts})
     rows = []
-    for path, counts in sorted(recording.sources.items()):
-        total = counts.total() or 1
-        rows.append([path, f"{total:,}", *(f"{counts[kind] / total:.1%}" for kind in kinds)])
-    return _table(["path", "panels", *kinds], rows)
+    for path in sorted(known.keys() | others.keys()):
+        for who, counts in (("known", known.get(path)), ("strangers", others.get(path))):
+            if counts:
+                shares = (f"{counts[kind] / counts.total():.1%}" for kind in kinds)
+                rows.append([path, who, f"{counts.total():,}", *shares])
+    told = (
+        "Objectives are of known shoppers: those who signed in or, with their consent, reported a first event at least "
+        f"{recording.own_after:g} s before. Strangers are meant to see what everybody likes."
+    )
+    return f"<p>{told}</p>{_table(['path', 'shoppers', 'panels', *kinds], rows)}"
 
 
 def _failures(recording: Recording) -> str:

@@ -69,7 +69,7 @@ class Outcome:
 
 def run(target: Target, stage: Stage, plan: Plan, watch: Callable[[Recording], None] = lambda _: None) -> Outcome:
     """One stage from its first sign-in to its verdicts; ``watch`` is called twice a second."""
-    with _users(target, stage) as (runner, recording):
+    with _users(target, stage, plan) as (runner, recording):
         with gevent.Timeout(SIGNED_IN, NotStarted(f"not everybody had signed in after {SIGNED_IN:.0f} s")):
             while math.isinf(recording.begins):
                 gevent.sleep(0.2)
@@ -92,7 +92,7 @@ def run(target: Target, stage: Stage, plan: Plan, watch: Callable[[Recording], N
 
 
 @contextmanager
-def _users(target: Target, stage: Stage) -> Iterator[tuple[Any, Recording]]:
+def _users(target: Target, stage: Stage, plan: Plan) -> Iterator[tuple[Any, Recording]]:
     """The stage's users at work; they go when the block is left."""
     logging.getLogger("locust").setLevel(logging.WARNING)
     journeys.Arrivals.fixed_count = streams = max(1, target.workers)
@@ -102,6 +102,7 @@ def _users(target: Target, stage: Stage) -> Iterator[tuple[Any, Recording]]:
         parsed_options=get_parser(default_config_files=[]).parse_args([
             "--headless", "--steps", json.dumps(stage.steps), "--mix", json.dumps(stage.mix),
             "--streams", str(streams), "--warm-up", str(stage.warm_up), "--allow-remote", target.allowed,
+            "--own-after", str(plan.panels.own_after),
         ]),
     )  # fmt: skip
     with _runner(environment, target.workers) as runner:

@@ -36,6 +36,7 @@ _GONE_SECONDS = 30  # a process that has told nothing for so long is not there a
 # name → label, help
 COUNTERS = {
     "panels": ("source", "Slates handed to pages, by the tier that gave them."),
+    "known_panels": ("source", "Of them, “for you” of shoppers who are known: an alarm on fallbacks watches these."),
     "drains": ("", "Times that keys were taken from the pending set."),
     "slates_written": ("", "Slates kept in Redis."),
     "failures": ("reason", "Invocations without a usable answer."),

@@ -122,6 +122,8 @@ def for_page(
                 page[name] = popular(name)
     for slate in page.values():
         counters.count("panels", label=slate.source)
+    if shopper_id is not None and "for_you" in page:
+        counters.count("known_panels", label=page["for_you"].source)
     return page if shopper_id is None else _without_taken(page, shopper_id)
 
 

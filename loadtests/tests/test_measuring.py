@@ -1,5 +1,6 @@
 """Histograms, verdicts and slo.toml: what a run is judged by."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,20 @@ def test_rates_of_hits_and_fallbacks_come_from_the_panels() -> None:
     wanted = {"home": {"hit_rate": 0.75, "stale_rate": 0.1, "fallback_rate": 0.1}}
     held = {verdict.objective: verdict.held for verdict in objectives.judge(recording, wanted, [])}
     assert held == {"hit_rate": True, "stale_rate": False, "fallback_rate": True}
+
+
+@pytest.mark.parametrize(
+    ("known", "hit_rate"),
+    [(-math.inf, 1.0), (1.9, 1.0), (2.0, 0.5)],
+    ids=["a stranger", "a newcomer", "somebody who ought to have a slate"],
+)
+def test_only_the_panels_of_those_who_ought_to_have_a_slate_are_judged(known: float, hit_rate: float) -> None:
+    recording = Recording(60.0, begins=1_000.0, own_after=2.0)
+    recording.fire("home", 5.0, start_time=1_001.0, context={"source": "fresh", "known": 60.0})
+    recording.fire("home", 5.0, start_time=1_001.0, context={"source": "popular", "known": known})
+    assert objectives.measured(recording, "home", "hit_rate") == hit_rate
+    assert objectives.measured(recording, "home", "fallback_rate") == 1 - hit_rate
+    assert recording.sources["home"].total() + recording.strangers["home"].total() == 2
 
 
 def test_a_path_that_was_asked_for_and_never_answered_is_missed() -> None:

@@ -55,7 +55,9 @@ class Balanced(HTMLParser):
 def result(**split_: Any) -> dict[str, Any]:
     recording = Recording(30.0, begins=1_000.0)
     for number in range(300):
-        recording.fire("home", 5.0 + number % 40, start_time=1_000.0 + number / 10, context={"source": "fresh"})
+        recording.fire(
+            "home", 5.0 + number % 40, start_time=1_000.0 + number / 10, context={"source": "fresh", "known": 60.0}
+        )
     recording.fire("search <&>", 900.0, ValueError("status 500 <b>"), start_time=1_010.0)
     recording.split["home"]["db"].record(0.002)
     recording.late.record(0.001)

@@ -65,6 +65,20 @@ def test_pages_are_counted_by_the_tier_that_filled_them(redis: Redis, endpoint: 
     assert (told["aisle_panels_total none"], told["aisle_panels_total popular"]) == (1, 1)
 
 
+def test_what_strangers_are_shown_is_no_fallback_of_a_shopper_who_is_known(
+    redis: Redis, endpoint: FakeEndpoint
+) -> None:
+    [shopper_id] = privacy.join()
+    events.record(shopper_id, [NewEvent(product_id="p1", kind="view")])
+    tasks.refresh()
+    for who in (shopper_id, None):
+        for_page(shopper_id=who, names=["for_you", "again"])
+    told = scraped()
+    known = {name: value for name, value in told.items() if name.startswith("aisle_known_panels_total")}
+    assert known == {"aisle_known_panels_total fresh": 1}
+    assert sum(value for name, value in told.items() if name.startswith("aisle_panels_total")) == 4
+
+
 def test_failures_are_counted_by_reason_and_an_open_breaker_is_told(redis: Redis, endpoint: FakeEndpoint) -> None:
     endpoint.fault = "500"
     pending.add(["product:p1"])
