@@ -80,10 +80,9 @@ def run(target: Target, stage: Stage, plan: Plan, watch: Callable[[Recording], N
             gevent.sleep(2 * WORKER_REPORT_INTERVAL)
         else:
             recording.cpu = {"here": journeys.run.meter.share()}
-        for _ in range(int(ANSWERS)):
-            if not runner.user_classes_count.get("Arrivals"):
-                break
-            gevent.sleep(1)
+        deadline = time.time() + ANSWERS
+        while runner.user_classes_count.get("Arrivals") and time.time() < deadline:
+            gevent.sleep(0.1)
     return Outcome(
         recording,
         objectives.judge(recording, plan.objectives, {*stage.mix, *({"freshness"} if stage.shoppers else ())}),

@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from loadtests.bench.targets import TARGETS, number
 from loadtests.recording import Recording
 
-QUOTED = ("average.json", "breakpoint.json", "faults.json")  # in results/, under version control
+QUOTED = ("bench.json", "average.json", "breakpoint.json", "faults.json")  # in results/, under version control
 
 
 def markdown(result: Mapping[str, Any]) -> str:
     """A table of one result, of any kind, and the line that says where it was measured."""
-    rows = {"run": _run, "breakpoint": _breakpoint, "faults": _faults}[result["kind"]](result)
-    where = f"{result['made'][:10]}, commit {result['commit']}, {result['machine']}"
+    rows = {"bench": _bench, "run": _run, "breakpoint": _breakpoint, "faults": _faults}[result["kind"]](result)
+    machine = result["machine"]
+    if isinstance(machine, Mapping):
+        machine = f"{machine['cores']} × {machine['processor']}, {machine['system']}"
+    where = f"{result['made'][:10]}, commit {result['commit']}, {machine}"
     return "\n".join([*_lines(rows), "", where, ""])
 
 
@@ -19,6 +23,19 @@ def _lines(rows: Iterable[Sequence[str]]) -> list[str]:
     head, *body = rows
     rule = ["---", *("---:" for _ in head[1:])]
     return [f"| {' | '.join(row)} |" for row in (head, rule, *body)]
+
+
+def _bench(result: Mapping[str, Any]) -> list[Sequence[str]]:
+    """What issue and README ask for; what else was measured on the way stands in the file."""
+    rows: list[Sequence[str]] = [["figure", "measured", "must", "moonshot", ""]]
+    for key, target in TARGETS.items():
+        if key in result["figures"]:
+            value = result["figures"][key]
+            verdict = "moonshot" if target.flown(value) else "met" if target.met(value) else "**missed**"
+            rows.append([f"`{key}`", number(value), target.shown(target.must), target.shown(target.moonshot), verdict])
+        elif why := result["missing"].get(key):
+            rows.append([f"`{key}`", "missing", target.shown(target.must), target.shown(target.moonshot), why])
+    return rows
 
 
 def _run(result: Mapping[str, Any]) -> list[Sequence[str]]:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +29,7 @@ from rich.table import Table
 
 from loadtests.bench.part import ROOT, BenchError
 from loadtests.bench.stack import Stack
-from loadtests.bench.targets import TARGETS
+from loadtests.bench.targets import TARGETS, number
 
 PARTS = ("web", "endpoint", "worker", "kernel")
 RESULTS = ROOT / "loadtests" / "results" / "bench.json"
@@ -45,7 +46,10 @@ def main() -> int:
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     parts = arguments.parts or PARTS
     console = Console(highlight=False)
-    report: dict[str, Any] = {"machine": machine(), "commit": commit(), "versions": versions()}
+    report: dict[str, Any] = {
+        "kind": "bench", "made": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(),
+        "commit": commit(), "versions": versions(),
+    }  # fmt: skip
     figures: dict[str, float] = {}
     failed: dict[str, str] = {}
     started = time.monotonic()
@@ -149,20 +153,14 @@ def table(figures: dict[str, float], lacking: dict[str, str]) -> Table:
         if target is None:
             made.add_row(key, number(value))
             continue
-        sign = "≥" if target.more_is_better else "≤"
         verdict = (
             "[green]moonshot[/]" if target.flown(value) else "[green]met[/]" if target.met(value) else "[red]missed[/]"
         )
-        made.add_row(key, number(value), f"{sign} {number(target.must)}", f"{sign} {number(target.moonshot)}", verdict)
+        made.add_row(key, number(value), target.shown(target.must), target.shown(target.moonshot), verdict)
     for key, why in lacking.items():
-        sign = "≥" if TARGETS[key].more_is_better else "≤"
-        must, moonshot = number(TARGETS[key].must), number(TARGETS[key].moonshot)
-        made.add_row(key, "missing", f"{sign} {must}", f"{sign} {moonshot}", f"[red]{escape(why)}[/]")
+        must, moonshot = (TARGETS[key].shown(limit) for limit in (TARGETS[key].must, TARGETS[key].moonshot))
+        made.add_row(key, "missing", must, moonshot, f"[red]{escape(why)}[/]")
     return made
-
-
-def number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,13 @@ class Target:
     def flown(self, value: float) -> bool:
         return value >= self.moonshot if self.more_is_better else value <= self.moonshot
 
+    def shown(self, limit: float) -> str:
+        return f"{'≥' if self.more_is_better else '≤'} {number(limit)}"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"
+
 
 TARGETS = {
     "panel_api_cpu_ratio": Target("web", 3.0, 2.0),

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from redis import Redis
 
+from loadtests import results, tables
 from loadtests.bench import __main__ as bench
 from loadtests.bench import cost
 from loadtests.bench.stack import Stack
@@ -88,8 +89,12 @@ def test_a_figure_that_would_be_wrong_is_missing_with_its_reason(
         return {key: value for key, value in good("web").items() if key != "home_p99_ms_at_70pct"}
 
     assert ran(monkeypatch, tmp_path / "bench.json", web=late) == 1
-    missing = json.loads((tmp_path / "bench.json").read_text())["missing"]
-    assert missing == {"home_p99_ms_at_70pct": "the generator was late"}
+    result = results.load(tmp_path / "bench.json")
+    assert result["missing"] == {"home_p99_ms_at_70pct": "the generator was late"}
+    table = tables.markdown(result)
+    assert "| `home_p99_ms_at_70pct` | missing | ≤ 20 | ≤ 10 | the generator was late |" in table
+    assert "| `home_cpu_ratio` | 7 | ≤ 7 | ≤ 4 | met |" in table
+    assert f"commit {result['commit']}, " in table
 
 
 @pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.01, 1)])

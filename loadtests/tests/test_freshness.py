@@ -188,8 +188,9 @@ def test_an_event_that_is_in_no_slate_is_lost_and_said_to_be(
 ) -> None:
     monkeypatch.setattr(clicks, "LOST", 0.5)
     run = Run(stack.redis_port, ["p1"])
-    with pytest.raises(BenchError, match=r"^2 events are in no slate"):
+    with pytest.raises(BenchError, match="events are in no slate"):
         run.make(toys(None, None, *[0.01] * 50))
+    assert {0, 1} <= run._waiting.keys()
 
 
 def measured(stack: Stack, late: float = 0.001, neighbours: float = 0.02) -> dict[str, float]:

@@ -32,7 +32,7 @@ def patient(tmp_path: Path) -> Path:
     head, _, rest = plan.FILE.read_text().partition('[objectives."home"]')
     faults = rest[rest.index("[faults]") :]
     for before, after in (
-        ("steps = [[10, 10]]\nwarm_up = 5\nshoppers = 2", "steps = [[60, 3]]\nwarm_up = 0.5\nshoppers = 10"),
+        ("steps = [[10, 10]]\nwarm_up = 5\nshoppers = 2", "steps = [[60, 2]]\nwarm_up = 0.5\nshoppers = 10"),
         ("late_ms = 10", "late_ms = 60000"),
         ("cpu_share = 0.9", "cpu_share = 9"),
         ("own_after = 2", "own_after = 0.2"),
