@@ -92,9 +92,8 @@ class Run:
 
     def make(self, browsers: Sequence[Browser]) -> None:
         """Raises BenchError if events are lost."""
-        self._idle: SimpleQueue[Browser] = (
-            SimpleQueue()
-        )  # one event of a shopper at a time: a slate says which it is of
+        # One event of a shopper at a time, so that a newer slate can only be that event's.
+        self._idle: SimpleQueue[Browser] = SimpleQueue()
         for browser in browsers:
             self._idle.put(browser)
         self._waiting: dict[int, tuple[float, Browser]] = {}  # by shopper_id, the moment of an event not yet seen
