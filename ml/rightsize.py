@@ -10,6 +10,7 @@ cores, not a measurement of that instance.
 """
 
 import argparse
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -110,8 +111,12 @@ def cost_table(cells: Sequence[Cell]) -> Table:
 
 
 def least_cpu(cells: Sequence[Cell], batch: int) -> float:
-    """Milliseconds of CPU a query: the least over the cells of a batch size, for other work only ever adds to it."""
-    return min(cell.cpu_ms_per_query for cell in cells if cell.batch == batch)
+    """Milliseconds of CPU a query: the least over the cells of a batch size, for other work only ever adds to it.
+
+    Not a number if every cell was too short for the kernel's clock to see any.
+    """
+    seen = [cell.cpu_ms_per_query for cell in cells if cell.batch == batch and cell.cpu_ms_per_query > 0]
+    return min(seen, default=math.nan)
 
 
 def dollars_per_million(instance: prices.Instance, cpu_ms_per_query: float) -> float:

@@ -8,7 +8,6 @@ import datetime
 import json
 import logging
 import operator
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,6 @@ from moto.core.utils import utcnow
 
 from deploy.local.metrics import statistic
 
-LOOK_SECONDS = 0.5
 COMPARISONS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
     "GreaterThanThreshold": (operator.gt, "greater than"),
     "GreaterThanOrEqualToThreshold": (operator.ge, "greater than or equal to"),
@@ -29,41 +27,26 @@ COMPARISONS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
 log = logging.getLogger("deploy.local")
 
 
-class Alarms:
-    """Looks at every alarm of every region, from ``start`` to ``close``."""
+def fired(region: str, names: Sequence[str], since: datetime.datetime) -> str | None:
+    """Why a deployment that began then must end: an alarm of these is in ALARM, or was meanwhile."""
+    alarms = cloudwatch_backends[ACCOUNT][region].alarms
+    for name in names:
+        alarm = alarms.get(name)
+        if alarm is None:
+            return f"the alarm {name} does not exist"
+        if alarm.state_value == "ALARM":
+            return f"the alarm {name} is in ALARM: {alarm.state_reason}"
+        for _, reason, _, state, updated in alarm.history:
+            if state == "ALARM" and updated >= since:
+                return f"the alarm {name} was in ALARM: {reason}"
+    return None
 
-    def __init__(self) -> None:
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    @staticmethod
-    def fired(region: str, names: Sequence[str], since: datetime.datetime) -> str | None:
-        """Why a deployment that began then must end: an alarm of these is in ALARM, or was meanwhile."""
-        alarms = cloudwatch_backends[ACCOUNT][region].alarms
-        for name in names:
-            alarm = alarms.get(name)
-            if alarm is None:
-                return f"the alarm {name} does not exist"
-            if alarm.state_value == "ALARM":
-                return f"the alarm {name} is in ALARM: {alarm.state_reason}"
-            for _, reason, _, state, updated in alarm.history:
-                if state == "ALARM" and updated >= since:
-                    return f"the alarm {name} was in ALARM: {reason}"
-        return None
-
-    def _run(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
-            for _, backend in list(cloudwatch_backends[ACCOUNT].items()):
-                for alarm in list(backend.alarms.values()):
-                    _look(backend, alarm)
+def look() -> None:
+    """Evaluate every alarm of every region."""
+    for _, backend in list(cloudwatch_backends[ACCOUNT].items()):
+        for alarm in list(backend.alarms.values()):
+            _look(backend, alarm)
 
 
 def _look(backend: CloudWatchBackend, alarm: Alarm) -> None:

@@ -14,14 +14,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from deploy.local import storage
-from deploy.local.alarms import Alarms
+from deploy.local import alarms, storage
 from deploy.local.capture import Capture
 from deploy.local.containers import IMAGES
 from deploy.local.control import Control
 from deploy.local.endpoints import Endpoints
 from deploy.local.host import Host
 from deploy.local.jobs import Jobs
+from deploy.local.lookout import Lookout
 from deploy.local.metrics import Metrics
 from deploy.local.registry import Registry
 from deploy.local.runtime import Runtime
@@ -47,11 +47,10 @@ class Cloud:
         self._registry = Registry(state / "sagemaker.json")
         host = Host(self._storage, self.keep, images, work=self._work, logs=state / "logs")
         self._faults = host.faults
-        self._alarms = Alarms()
         self._jobs = Jobs(host)
         self._tunings = Tunings(host, self._jobs)
-        self._endpoints = Endpoints(host, self._alarms)
-        self._scaler = Scaler(self._endpoints)
+        self._endpoints = Endpoints(host)
+        self._lookouts = Lookout("alarms", alarms.look), Lookout("scaling", Scaler(self._endpoints).look)
         self._opened = contextlib.ExitStack()
         self._control: Control
         self._runtime: Runtime
@@ -72,8 +71,8 @@ class Cloud:
         self._runtime.start()
         self._control.start()
         self._endpoints.resume()
-        self._alarms.start()
-        self._scaler.start()
+        for lookout in self._lookouts:
+            lookout.start()
         log.info("%d objects restored from %s, %s", count, self._state, storage.free(self._state))
 
     def keep(self) -> None:
@@ -84,12 +83,12 @@ class Cloud:
     def close(self) -> None:
         """Stop every child, then the servers, and keep what changed last."""
         self._control.close()
-        self._scaler.close()
+        for lookout in self._lookouts:
+            lookout.close()
         self._tunings.end()
         self._jobs.close()
         self._tunings.close()
         self._endpoints.close()
-        self._alarms.close()
         self._runtime.close()
         self.keep()
         self._opened.close()

@@ -15,8 +15,7 @@ from typing import Any
 from moto.core.utils import utcnow
 from moto.sagemaker.exceptions import SagemakerClientError
 
-from deploy.local import registry
-from deploy.local.alarms import Alarms
+from deploy.local import alarms, registry
 from deploy.local.containers import Failure
 from deploy.local.fleets import Fleet, Fleets
 from deploy.local.policy import AT_ONCE, Policy
@@ -50,12 +49,11 @@ class Deployment(threading.Thread):
     """``endpoint`` is moto's record, which DescribeEndpoint shows; this thread writes into it."""
 
     def __init__(
-        self, region: str, endpoint: Any, wish: Wish, routes: Routes, fleets: Fleets, alarms: Alarms,
-        keep: Callable[[], None],
-    ) -> None:  # fmt: skip
+        self, region: str, endpoint: Any, wish: Wish, routes: Routes, fleets: Fleets, keep: Callable[[], None]
+    ) -> None:
         super().__init__(name=f"deploy-{endpoint.endpoint_name}")
         self._region, self._endpoint, self._wish = region, endpoint, wish
-        self._routes, self._fleets, self._alarms, self._keep = routes, fleets, alarms, keep
+        self._routes, self._fleets, self._keep = routes, fleets, keep
         self._name: str = endpoint.endpoint_name
         self._began = utcnow()
         self._deadline = time.monotonic() + wish.policy.limit
@@ -129,7 +127,7 @@ class Deployment(threading.Thread):
         while True:
             if self._is_unwanted():
                 raise Unwanted
-            if why := self._alarms.fired(self._region, self._wish.policy.alarms, self._began):
+            if why := alarms.fired(self._region, self._wish.policy.alarms, self._began):
                 raise TakenBack(why)
             now = time.monotonic()
             if now > self._deadline:

@@ -10,7 +10,6 @@ from moto.core.utils import utcnow
 from moto.sagemaker.models import FakeEndpoint
 
 from deploy.local import registry
-from deploy.local.alarms import Alarms
 from deploy.local.containers import Failure
 from deploy.local.deployment import Deployment, Wish
 from deploy.local.fleets import CLOSE_SECONDS, Fleet, Fleets
@@ -25,9 +24,8 @@ log = logging.getLogger("deploy.local")
 class Endpoints:
     """Every endpoint of this program's life."""
 
-    def __init__(self, host: Host, alarms: Alarms) -> None:
+    def __init__(self, host: Host) -> None:
         self._host = host
-        self._alarms = alarms
         self._fleets = Fleets(host)
         self._routes = Routes()
         self._threads: list[threading.Thread] = []
@@ -49,7 +47,7 @@ class Endpoints:
         endpoint.endpoint_status = status
         endpoint.failure_reason = None
         endpoint.last_modified_time = utcnow()
-        self._begin(Deployment(region, endpoint, wish, self._routes, self._fleets, self._alarms, self._host.keep))
+        self._begin(Deployment(region, endpoint, wish, self._routes, self._fleets, self._host.keep))
 
     def scale(self, region: str, endpoint: Any, variant_name: str, count: int) -> None:
         """Change the number of a variant's instances, in the background."""

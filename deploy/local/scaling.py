@@ -7,7 +7,6 @@ own; here the cooldowns of the policy alone decide.
 import datetime
 import logging
 import math
-import threading
 import time
 from typing import Any
 
@@ -21,7 +20,6 @@ from deploy.local.endpoints import Endpoints
 from deploy.local.fleets import MOST_INSTANCES
 from deploy.local.metrics import NAMESPACE, statistic
 
-LOOK_SECONDS = 2.0
 METRIC = "SageMakerVariantInvocationsPerInstance"
 COOLDOWN_SECONDS = 300.0
 MINUTE = datetime.timedelta(minutes=1)
@@ -30,27 +28,16 @@ log = logging.getLogger("deploy.local")
 
 
 class Scaler:
-    """Looks at every policy, from ``start`` to ``close``."""
+    """Gives every variant with a policy as many containers as its calls need."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
         self._scaled: dict[tuple[str, str], float] = {}  # when, by region and resource
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="scaler", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
-            for region, backend in list(applicationautoscaling_backends[ACCOUNT].items()):
-                for policy in list(backend.policies.values()):
-                    self._look(region, policy, backend.targets.get(policy.scalable_dimension, {}))
+    def look(self) -> None:
+        for region, backend in list(applicationautoscaling_backends[ACCOUNT].items()):
+            for policy in list(backend.policies.values()):
+                self._look(region, policy, backend.targets.get(policy.scalable_dimension, {}))
 
     def _look(self, region: str, policy: Any, targets: Any) -> None:
         settings = policy.target_tracking_scaling_policy_configuration or {}

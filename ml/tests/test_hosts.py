@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ml import hosts
-from ml.tests.jobs import lay_out, run, start, weights
+from ml.tests.jobs import Job, lay_out, run, weights
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,15 +31,14 @@ def bases(tmp_path: Path, export: Path, count: int) -> list[Path]:
     return [lay_out(tmp_path / name, export, names, name) for name in names]
 
 
-def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
-    said = [process.communicate()[0] for process in processes]
-    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+def ended(jobs: list[Job]) -> list[tuple[int, str]]:
+    return [job.end() for job in jobs]
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_hosts_together_get_the_weights_of_one(tmp_path: Path, export: Path, one_host: Any, count: int) -> None:
     first, *others = bases(tmp_path, export, count)
-    done = ended([start(base) for base in (*others, first)])
+    done = ended([Job(base) for base in (*others, first)])
 
     assert [code for code, _ in done] == [0] * count, done
     assert weights(first) == one_host
@@ -53,12 +51,12 @@ def test_each_host_keeps_its_own_share_and_goes_on_from_it(tmp_path: Path, expor
     for base in both:
         (base / "checkpoints").mkdir()
     fatal = ("ml.artefact", "save", 1, int(signal.SIGKILL))
-    assert [code for code, _ in ended([start(both[0], *fatal), start(both[1])])] == [-signal.SIGKILL, 0]
+    assert [code for code, _ in ended([Job(both[0], *fatal), Job(both[1])])] == [-signal.SIGKILL, 0]
     kept = [{path.name for path in base.glob("checkpoints/*/*-*")} for base in both]
     assert all(kept)
     assert not kept[0] & kept[1]
 
-    done = ended([start(base) for base in both])
+    done = ended([Job(base) for base in both])
 
     assert [code for code, _ in done] == [0, 0], done
     assert all("resumed" in said for _, said in done)
@@ -67,7 +65,7 @@ def test_each_host_keeps_its_own_share_and_goes_on_from_it(tmp_path: Path, expor
 
 def test_host_that_dies_fails_the_job_which_says_so(tmp_path: Path, export: Path) -> None:
     first, other = bases(tmp_path, export, 2)
-    processes = [start(first), start(other, "ml.hosts", "Follower.give", 50, int(signal.SIGKILL))]
+    processes = [Job(first), Job(other, "ml.hosts", "Follower.give", 50, int(signal.SIGKILL))]
     codes = [code for code, _ in ended(processes)]
 
     assert codes == [2, -signal.SIGKILL]
@@ -79,7 +77,7 @@ def test_host_that_dies_fails_the_job_which_says_so(tmp_path: Path, export: Path
 
 def test_host_whose_leader_dies_fails_and_says_so(tmp_path: Path, export: Path) -> None:
     first, other = bases(tmp_path, export, 2)
-    processes = [start(first, "ml.evaluate", "trials", 1, int(signal.SIGKILL)), start(other)]
+    processes = [Job(first, "ml.evaluate", "trials", 1, int(signal.SIGKILL)), Job(other)]
     codes = [code for code, _ in ended(processes)]
 
     assert codes == [-signal.SIGKILL, 2]
@@ -90,7 +88,7 @@ def test_host_with_other_data_or_hyperparameters_is_refused(tmp_path: Path, expo
     names = addresses(2)
     first = lay_out(tmp_path / "first", export, names, names[0])
     other = lay_out(tmp_path / "other", export, names, names[1], damping="0.4")
-    codes = [code for code, _ in ended([start(first), start(other)])]
+    codes = [code for code, _ in ended([Job(first), Job(other)])]
 
     assert codes == [2, 2]
     for base in (first, other):

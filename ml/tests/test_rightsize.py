@@ -1,5 +1,6 @@
 """The local sweep measures the real serving command; what its figures are is not for a test to say."""
 
+import math
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -60,6 +61,12 @@ def test_cost_is_the_price_of_the_cpu_time_that_a_million_queries_take() -> None
 def test_the_least_disturbed_cell_of_a_batch_size_counts() -> None:
     cells = [Cell(1, 1, batch, 1.0, 1.0, 1.0, cpu) for batch, cpu in ((1, 0.4), (1, 0.3), (8, 0.1))]
     assert rightsize.least_cpu(cells, 1) == 0.3
+
+
+def test_a_cell_too_short_for_the_kernels_clock_makes_nothing_free() -> None:
+    unseen = Cell(1, 1, 1, 1.0, 1.0, 1.0, 0.0)
+    assert rightsize.least_cpu([unseen, Cell(1, 2, 1, 1.0, 1.0, 1.0, 0.3)], 1) == 0.3
+    assert math.isnan(rightsize.dollars_per_million(prices.INSTANCES[0], rightsize.least_cpu([unseen], 1)))
 
 
 def test_a_point_lies_where_its_logarithms_say() -> None:

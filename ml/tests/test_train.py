@@ -1,39 +1,44 @@
-"""Training under SageMaker's folders and on a laptop, by the command that a person or a container starts."""
+"""Training under SageMaker's folders and on a laptop: by the container's very command once, else by what it calls."""
 
 import json
-import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ml import artefact, evaluate
+from ml.__main__ import VERBS, main
 from ml.hyperparameters import HyperparameterError, parse_hyperparameters
 from ml.train import new_version
 
 
-def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ml", *words], env={**os.environ, **environment}, capture_output=True, text=True
-    )
-
-
 @pytest.fixture
-def base(tmp_path: Path, export: Path) -> Path:
+def base(tmp_path: Path, export: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folders as a training job finds them."""
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     config = tmp_path / "input" / "config"
     config.mkdir(parents=True)
     (config / "hyperparameters.json").write_text('{"candidates": "12", "_tuning_objective_metric": "novel:recall@20"}')
     (config / "inputdataconfig.json").write_text('{"export": {"TrainingInputMode": "File"}}')
     shutil.copytree(export, tmp_path / "input" / "data" / "export")
-    return tmp_path
+    before = signal.getsignal(signal.SIGTERM)
+    yield tmp_path
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that cuts no table off."""
+    monkeypatch.setenv("COLUMNS", "160")
 
 
 def test_a_training_job_leaves_a_model_metrics_and_its_evaluation(base: Path) -> None:
-    done = command("train", SAGEMAKER_BASE_DIR=str(base))
+    done = subprocess.run([sys.executable, "-m", "ml", "train"], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
     model = artefact.load(base / "model")
@@ -54,7 +59,7 @@ def test_a_training_job_leaves_a_model_metrics_and_its_evaluation(base: Path) ->
 def test_a_job_that_cannot_learn_fails_and_says_why(base: Path) -> None:
     (base / "input" / "data" / "export" / "_SUCCESS").unlink()
 
-    done = command("train", SAGEMAKER_BASE_DIR=str(base))
+    done = subprocess.run([sys.executable, "-m", "ml", "train"], capture_output=True, text=True)
 
     assert done.returncode == 2
     failure = (base / "output" / "failure").read_text()
@@ -67,9 +72,7 @@ def test_a_job_that_cannot_learn_fails_and_says_why(base: Path) -> None:
 def test_a_job_without_the_export_channel_names_it(base: Path) -> None:
     (base / "input" / "config" / "inputdataconfig.json").write_text('{"training": {}}')
 
-    done = command("train", SAGEMAKER_BASE_DIR=str(base))
-
-    assert done.returncode == 2
+    assert main(["train"]) == 2
     assert "it needs one named 'export'" in (base / "output" / "failure").read_text()
 
 
@@ -85,7 +88,7 @@ def test_a_hyperparameter_that_a_job_cannot_use_is_in_its_failure_file(
 ) -> None:
     (base / "input" / "config" / "hyperparameters.json").write_text(json.dumps(given))
 
-    assert command("train", SAGEMAKER_BASE_DIR=str(base)).returncode == 2
+    assert main(["train"]) == 2
     failure = (base / "output" / "failure").read_text()
     assert says in failure
     assert len(failure) <= 1024
@@ -102,14 +105,13 @@ def test_a_hyperparameter_that_a_job_cannot_use_is_in_its_failure_file(
 def test_a_job_that_was_set_up_wrongly_says_what_is_wrong(base: Path, file: str, content: object, says: str) -> None:
     (base / "input" / "config" / f"{file}.json").write_text(json.dumps(content))
 
-    assert command("train", SAGEMAKER_BASE_DIR=str(base)).returncode == 2
+    assert main(["train"]) == 2
     assert says in (base / "output" / "failure").read_text()
 
 
 def test_the_laptop_command_writes_the_same_and_the_archive(export: Path, tmp_path: Path) -> None:
-    done = command("train", "--export", str(export), "--output", str(tmp_path), "--set", "candidates=12")
+    assert main(["train", "--export", str(export), "--output", str(tmp_path), "--set", "candidates=12"]) == 0
 
-    assert done.returncode == 0, done.stderr
     artefact.unpack(tmp_path / "model.tar.gz", tmp_path / "unpacked")
     assert artefact.load(tmp_path / "unpacked").version == artefact.load(tmp_path / "model").version
     assert (tmp_path / "evaluation.json").exists()
@@ -138,28 +140,33 @@ def test_versions_sort_by_time_and_do_not_repeat() -> None:
     assert versions[0][:20] <= versions[2][:20]
 
 
-def test_every_verb_has_a_line_of_help() -> None:
-    done = command("--help", COLUMNS="120")
+@pytest.mark.usefixtures("wide")
+def test_every_verb_has_a_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
 
-    assert done.returncode == 0
-    for verb in ("train", "serve", "evaluate", "recommend", "deploy", "pipeline"):
-        assert re.search(rf"^ +{verb} +\w+", done.stdout, re.MULTILINE), verb
+    said = capsys.readouterr().out
+    for verb in VERBS:
+        assert re.search(rf"^ +{verb} +\w+", said, re.MULTILINE), verb
 
 
-def test_evaluate_prints_the_table_and_writes_the_report(export: Path, tmp_path: Path) -> None:
-    done = command("evaluate", str(export), "--json", str(tmp_path / "report.json"), COLUMNS="120")
+@pytest.mark.usefixtures("wide")
+def test_evaluate_prints_the_table_and_writes_the_report(
+    export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(export), "--json", str(tmp_path / "report.json")]) == 0
 
-    assert done.returncode == 0, done.stderr
-    assert "co-occurrence" in done.stdout
+    assert "co-occurrence" in capsys.readouterr().out
     assert set(json.loads((tmp_path / "report.json").read_text())) == set(evaluate.PROTOCOLS)
 
 
-def test_recommend_prints_names_and_reasons(model_folder: Path) -> None:
-    done = command("recommend", "p00", "p03", "--model", str(model_folder), "--limit", "3", COLUMNS="160")
+@pytest.mark.usefixtures("wide")
+def test_recommend_prints_names_and_reasons(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", "p00", "p03", "--model", str(model_folder), "--limit", "3"]) == 0
 
-    assert done.returncode == 0, done.stderr
-    assert "Goes well with it" in done.stdout
-    assert "Breakfast kind 0 no. 0" in done.stdout
+    said = capsys.readouterr().out
+    assert "Goes well with it" in said
+    assert "Breakfast kind 0 no. 0" in said
 
 
 @pytest.mark.parametrize(
@@ -169,17 +176,19 @@ def test_recommend_prints_names_and_reasons(model_folder: Path) -> None:
         (["recommend", "p00", "--limit", "0"], "a limit from 1 to 200"),
     ],
 )
-def test_a_wrong_question_is_one_line(model_folder: Path, words: list[str], says: str) -> None:
-    done = command(*words, "--model", str(model_folder))
+def test_a_wrong_question_is_one_line(
+    model_folder: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--model", str(model_folder)]) == 2
 
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
 
 
-def test_an_export_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    done = command("evaluate", str(tmp_path / "nowhere"))
+def test_an_export_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(tmp_path / "nowhere")]) == 2
 
-    assert done.returncode == 2
-    assert done.stderr.strip().startswith("evaluate: ")
-    assert "Traceback" not in done.stderr
+    error = capsys.readouterr().err
+    assert error.startswith("evaluate: ")
+    assert error.count("\n") == 1

@@ -4,8 +4,9 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import boto3
@@ -14,12 +15,21 @@ from botocore.config import Config
 from moto.core.base_backend import BackendDict
 from moto.s3.models import s3_backends
 
-from deploy.local import runtime
+from deploy.local import jobs, lookout, runtime, server, tuning
 from deploy.local.cloud import Cloud
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tiny:1"
 ROLE = "arn:aws:iam::123456789012:role/aisle"
 TINY = {"tiny": (sys.executable, "-IS", str(Path(__file__).with_name("container.py")))}
+# How long the local cloud lets things lie. What is proved does not depend on it, the tests' time does.
+HURRIED: Sequence[tuple[ModuleType, str, float]] = (
+    (runtime, "FLUSH_SECONDS", 0.1),
+    (lookout, "LOOK_SECONDS", 0.1),
+    (tuning, "LOOK_SECONDS", 0.02),
+    (jobs, "SYNC_SECONDS", 0.1),
+    (jobs, "LAST_WORDS_SECONDS", 0.3),
+    (server, "PING_EVERY_SECONDS", 0.3),
+)
 CAPTURE = {
     "EnableCapture": True,
     "InitialSamplingPercentage": 100,
@@ -195,7 +205,8 @@ class Aws:
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCloud]:
-    monkeypatch.setattr(runtime, "FLUSH_SECONDS", 0.1)
+    for module, name, seconds in HURRIED:
+        monkeypatch.setattr(module, name, seconds)
     local = LocalCloud(tmp_path / "state")
     local.start()
     yield local

@@ -32,8 +32,8 @@ def test_spot_job_is_interrupted_starts_again_and_goes_on_from_its_checkpoints(
     aws: Aws, cloud: LocalCloud, warning: float
 ) -> None:
     aws.train("before")
-    break_off(cloud, 1.5, warning)
-    aws.start_job("spot", {"steps": "25"}, **SPOT)
+    break_off(cloud, 1.0, warning)
+    aws.start_job("spot", {"steps": "28"}, **SPOT)
     job = aws.job("spot")
 
     assert job["TrainingJobStatus"] == "Completed"
@@ -42,12 +42,12 @@ def test_spot_job_is_interrupted_starts_again_and_goes_on_from_its_checkpoints(
     assert steps[-2:] == ["Uploading", "Completed"]
     said = (cloud.state / "logs/training-spot.run-2.log").read_text()
     assert "starting at step 0" not in said
-    assert aws.s3.get_object(Bucket="aisle", Key="checkpoints/spot/step")["Body"].read() == b"25"
+    assert aws.s3.get_object(Bucket="aisle", Key="checkpoints/spot/step")["Body"].read() == b"28"
 
 
 def test_spot_job_is_billed_less_than_it_trained(aws: Aws) -> None:
     aws.train("before")
-    aws.start_job("spot", {"sleep": "2"}, **SPOT)
+    aws.start_job("spot", {"sleep": "1.2"}, **SPOT)
     job = aws.job("spot")
 
     assert job["BillableTimeInSeconds"] < job["TrainingTimeInSeconds"]
@@ -62,8 +62,8 @@ def test_on_demand_job_is_not_interrupted(aws: Aws, cloud: LocalCloud) -> None:
 
 def test_spot_job_that_waits_too_long_is_stopped(aws: Aws, cloud: LocalCloud) -> None:
     aws.train("before")
-    break_off(cloud, 0.5, 0)
-    limits = {"StoppingCondition": {"MaxRuntimeInSeconds": 2, "MaxWaitTimeInSeconds": 2}}
+    break_off(cloud, 0.2, 0)
+    limits = {"StoppingCondition": {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}}
     aws.start_job("spot", {"sleep": "60"}, **{**SPOT, **limits})
     job = aws.job("spot")
 

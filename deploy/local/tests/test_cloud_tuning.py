@@ -101,7 +101,7 @@ def test_trial_that_is_worse_than_the_median_of_others_on_its_way_is_stopped(aws
 
 def test_warm_start_searches_on_from_what_its_parent_found(aws: Aws, cloud: LocalCloud) -> None:
     # One at a time, so that the search always knows the same when it draws.
-    start(aws, "first", trials=12, at_once=1)
+    start(aws, "first", trials=10, at_once=1)
     ended(aws, "first")
     cloud.restart()  # it remembers
     parents = {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "first"}]}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local import fleets, server
+from deploy.local import fleets, lookout, server
 from deploy.local.tests.conftest import Aws, LocalCloud, eventually
 
 FLEET = [
@@ -104,7 +104,7 @@ def served(aws: Aws) -> Aws:
 def test_canary_takes_its_share_and_then_everything_without_a_failed_call(served: Aws) -> None:
     make(served, "better")
     with shoppers(served) as answered:
-        update(served, bake=3, percent=20)
+        update(served, bake=2, percent=20)
         eventually(lambda: stage(served) == "Baking")
         began = len(answered)
         found = served.sagemaker.describe_endpoint(EndpointName="aisle")
@@ -386,7 +386,8 @@ def test_endpoint_scales_out_with_its_calls_and_not_while_it_is_suspended(served
     )  # fmt: skip
     for _ in range(30):
         served.invoke()
-    time.sleep(3)
+    eventually(lambda: calls(served, "main") == 30)
+    time.sleep(3 * lookout.LOOK_SECONDS)
     assert len(processes(served, 10)) == 1
     running = dict.fromkeys(paused, False)
     scaling.register_scalable_target(**target, SuspendedState=running)
@@ -394,9 +395,7 @@ def test_endpoint_scales_out_with_its_calls_and_not_while_it_is_suspended(served
 
 
 def test_container_that_hangs_is_replaced(served: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "PING_EVERY_SECONDS", 0.1)
     monkeypatch.setattr(server, "PING_SECONDS", 0.3)
-    time.sleep(5)  # the watch's next ping was planned before
     first = served.invoke(b"hang")["pid"]
 
     def replaced() -> bool:
