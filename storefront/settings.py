@@ -194,6 +194,7 @@ STATIC_URL = "/static/"
 # Tests read static files where they lie, for no collectstatic has run.
 STATIC_ROOT = None if TESTING else BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG or TESTING
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # pages name no others, and compressing them took as long again
 STATICFILES_STORAGE_CLASS = (
     "django.contrib.staticfiles.storage.StaticFilesStorage"
     if DEBUG or TESTING

@@ -88,8 +88,15 @@ def launch(demo: Demo, pool: ThreadPoolExecutor) -> list[DemoShopper]:
     files = pool.submit(convert, demo)
     static = pool.submit(collect_static, demo)
     gather(redis_up, tables, files)
-    gather(pool.submit(load_catalogue, demo), static)
-    start_web(demo)
+    gather(pool.submit(load_catalogue, demo))
+    gather(pool.submit(start_web, demo, static), pool.submit(bring_up_model, demo, cloud_up))
+    shoppers = wait_for_personal_home_page(demo)
+    start_nightly_worker_and_beat(demo)
+    return shoppers
+
+
+def bring_up_model(demo: Demo, cloud_up: "Future[None]") -> None:
+    """A model that answers, learnt anew or kept, and the worker that asks it."""
     gather(cloud_up)
     if is_done("model", demo) and Endpoint(demo.own).status() not in ("", "Failed"):
         start_refresh_worker(demo)
@@ -98,9 +105,6 @@ def launch(demo: Demo, pool: ThreadPoolExecutor) -> list[DemoShopper]:
         export(demo)
         train(demo)
         start_refresh_worker(demo)  # not before: calls to an endpoint that is not there would open the circuit breaker
-    shoppers = wait_for_personal_home_page(demo)
-    start_nightly_worker_and_beat(demo)
-    return shoppers
 
 
 def gather(*futures: "Future[None]") -> None:
@@ -164,12 +168,13 @@ def make_tables(demo: Demo) -> None:
 
 def collect_static(demo: Demo) -> None:
     with demo.stages.stage("Static files") as stage:
-        files = _digest(ROOT.glob("storefront/static/**/*"), bootstrap.STAMP)
-        if is_done("static", demo, files) and (ROOT / "staticfiles").exists():
+        files = _digest(ROOT.glob("storefront/static/**/*"), bootstrap.STAMP, ROOT / "storefront/settings.py")
+        mark = ROOT / "staticfiles" / ".collected"  # there, because they are the checkout's, whatever its state
+        if mark.exists() and mark.read_text() == files:
             stage.keep()
             return
         demo.run(stage, demo.python("static files", "manage.py", "collectstatic", "--no-input"))
-        mark_done("static", demo, files)
+        mark.write_text(files)
 
 
 def convert(demo: Demo) -> None:
@@ -222,7 +227,8 @@ def resume_endpoint(demo: Demo) -> None:
         stage.keep()
 
 
-def start_web(demo: Demo) -> None:
+def start_web(demo: Demo, static: "Future[None]") -> None:
+    gather(static)
     with demo.stages.stage("Web server") as stage:
         stage.tell(f"granian, on port {demo.web_port}")
         web = demo.python(
@@ -309,7 +315,7 @@ def mark_done(name: str, demo: Demo, what: str = "") -> None:
     (DONE / name).write_text(f"{demo.own['DATABASE_URL']} {what}")
 
 
-def _digest(files: Iterable[Path], *more: str) -> str:
+def _digest(files: Iterable[Path], *more: str | Path) -> str:
     """Of names, sizes and times: enough to see that something changed."""
     seen = ((str(path), path.stat()) for path in sorted((*files, *map(Path, more))) if path.is_file())
     return hashlib.sha256(repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in seen]).encode()).hexdigest()

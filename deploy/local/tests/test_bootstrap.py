@@ -81,22 +81,29 @@ def test_a_python_without_venv_names_the_package(checkout: Path, monkeypatch: py
         bootstrap.create_venv(str(bare), (3, 11))
 
 
-def test_debians_python_without_ensurepip_gets_a_venv_from_pip_outside(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = sys.executable
-    half = program(  # as Debian ships it without python3-venv
+@pytest.fixture
+def debians(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Python as Debian ships it without python3-venv, and no other way to a venv."""
+    half = program(
         checkout / "bin" / "python3.11",
-        f'case "$2" in "import ensurepip"|"import virtualenv") exit 1;; esac; exec {real} "$@"',
+        f'case "$2" in "import ensurepip"|"import virtualenv") exit 1;; esac; exec {sys.executable} "$@"',
     )
     monkeypatch.setenv("PATH", f"{half.parent}:/usr/bin:/bin")
     monkeypatch.setattr("shutil.which", lambda program: None)
-    bootstrap.create_venv(str(half), (3, 11))
+    return half
+
+
+def test_debians_python_without_ensurepip_gets_a_venv_from_pip_outside(debians: Path) -> None:
+    bootstrap.create_venv(str(debians), (3, 11))
     assert bootstrap.version_of(bootstrap.VENV_PYTHON) == sys.version_info[:2]
     assert not bootstrap.imports(bootstrap.VENV_PYTHON, "pip")
 
 
-def test_a_venv_whose_python_is_gone_is_made_anew(checkout: Path) -> None:
+def test_a_venv_whose_python_is_gone_is_made_anew(
+    checkout: Path, debians: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Debian's, because a venv without a pip of its own is made in a fraction of a second.
+    monkeypatch.setattr(bootstrap, "choose_python", lambda: (str(debians), (3, 11)))
     bin_ = checkout / ".venv" / "bin"
     bin_.mkdir(parents=True)
     (bin_ / "python").symlink_to("/no/such/python")
