@@ -49,7 +49,7 @@ class Index:
     about: dict[str, Places]  # word → who has it in name, brand, type, category or department
     named: dict[str, Places]  # word → who has it in the name
     starts: dict[str, Places]  # word → whose name starts with it, the brand put aside
-    is_a: dict[str, Places]  # word → whose type ends with it: "Chocolate Milk" is a milk, "Milk Chocolate" is not
+    is_a: dict[str, Places]  # word → whose type ends with it, packs aside: "Chocolate Milk Bottle" is a milk
     written: dict[str, str]  # word → as the catalogue writes it
 
 
@@ -100,6 +100,10 @@ def _read_beside() -> None:
 
 
 _COLUMNS = ("product_id", "name", "brand", "type", "category", "department", "price_cents", "stock", "created")
+_PACKS = {
+    "bag", "bottle", "box", "can", "canister", "carton", "jar", "multipack", "pack", "pail", "pint", "quart", "tub",
+    "single",
+}  # fmt: skip
 _FACETS = ("department", "category", "type", "brand", "price", "stock")
 
 
@@ -124,7 +128,7 @@ def _index() -> Index:
         about=_about(named, _holders(brands), _holders(types), _holders(categories), _holders(departments)),
         named=named,
         starts=_holders([_first(name.removeprefix(brand)) for name, brand in zip(names, brands, strict=True)]),
-        is_a=_holders_of_each([words.of(type_)[-1:] for type_ in types]),
+        is_a=_holders_of_each([_ends(type_) for type_ in types]),
         written=_written(names, brands, types, categories, departments),
     )
 
@@ -132,6 +136,13 @@ def _index() -> Index:
 def _first(text: str) -> str:
     found = words.of(text)
     return found[0] if found else ""
+
+
+def _ends(text: str) -> list[str]:
+    """A type's last word, and the last one that is not what it is packed in."""
+    found = words.of(text)
+    unpacked = [word for word in found if word not in _PACKS and not word.isdigit()]
+    return list(dict.fromkeys([*found[-1:], *unpacked[-1:]]))
 
 
 def _about(named: dict[str, Places], *fields: dict[str, Places]) -> dict[str, Places]:

@@ -164,6 +164,7 @@ def search_page(request: HttpRequest) -> HttpResponse:
         "title": found.corrected or query,
         "query": query,
         "corrected": found.corrected,
+        "also": found.also,
         "matched": found.matched,
     }
     return _answer(request, "search.html", Listing(request, narrowing, BEST, fixed), context)

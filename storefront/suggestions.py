@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from storefront import index as catalogue
-from storefront import menu, search, words
+from storefront import menu, search, synonyms, words
 from storefront.index import Index
 from storefront.models import Product
 
@@ -23,17 +24,15 @@ class Suggestions:
 
 def suggest(typed: str) -> Suggestions:
     """For the beginning of a query. One query to the database, for the products."""
-    index = catalogue.current()
-    begun_words = words.of(typed[: search.LONGEST])
-    if not begun_words:
+    index, said = catalogue.current(), search.asked(typed)
+    if not said:
         return Suggestions([], [], [], frozenset(), "")
     found = search.find(typed)
-    known = found.matched if found.corrected else frozenset(begun_words)
-    begun = "" if found.corrected else begun_words[-1]
-    asked = words.of(found.corrected) if found.corrected else begun_words
+    wordings = [words.of(found.corrected)] if found.corrected else synonyms.wordings(said, index.about.keys())
+    known, begun = (found.matched, "") if found.corrected else (frozenset(chain(*wordings)), said[-1])
     kinds = [found.corrected] if found.corrected else []
-    kinds += [kind for kind in _best(_kinds(index), asked) if kind.lower() not in kinds]
-    corners = _best(_corners(index), asked)[:SHELVES]
+    kinds += [kind for kind in _best(_kinds(index), wordings) if kind.lower() not in kinds]
+    corners = _best(_corners(index), wordings)[:SHELVES]
     shelves = [menu.departments()[value.partition("/")[0]].categories[value.partition("/")[2]] for value in corners]
     ids = [index.ids[place] for place in found.ranked[:PRODUCTS]]
     return Suggestions(kinds[:KINDS], shelves, Product.objects.visible().in_order(ids), known, begun)
@@ -42,7 +41,12 @@ def suggest(typed: str) -> Suggestions:
 Named = tuple[str, tuple[str, ...], int]  # value, its words, how many products
 
 
-def _best(candidates: Iterable[Named], asked: list[str]) -> list[str]:
+def _best(candidates: list[Named], wordings: Iterable[list[str]]) -> list[str]:
+    """Those that fit the query, then those that fit it in other words."""
+    return list(dict.fromkeys(chain(*(_fitting(candidates, asked) for asked in wordings))))
+
+
+def _fitting(candidates: list[Named], asked: list[str]) -> list[str]:
     """Those with every word, the last one perhaps only begun; first those that begin with the first word."""
     whole, begun = set(asked[:-1]), asked[-1]
     fitting = [

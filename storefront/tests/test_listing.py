@@ -134,6 +134,14 @@ def test_suggestions_forgive_a_mistake(client: Client, make_product: MakeProduct
     assert '/search/?q=cheddar"' in text_of(client, "/search/suggest/?q=chedarr")
 
 
+@pytest.mark.parametrize("typed", ["crisps", "salt crisps", "SALT POTATO CRISPS"])
+def test_suggestions_know_other_words_for_one_thing(client: Client, make_product: MakeProduct, typed: str) -> None:
+    make_product("a", name="Sea salt chips", type="Salt potato chips", category="Salt potato chips")
+    text = text_of(client, f"/search/suggest/?q={typed}")
+    assert '/search/?q=Salt%20potato%20chips"' in text
+    assert 'href="/department/dairy/salt-potato-chips/"' in text
+
+
 @pytest.mark.parametrize("query", ["", "%00", "%20", "x" * 10_000, "%25", "%F0%9F%A5%9B", "%FF", "<b>"])
 def test_no_text_breaks_the_suggestions(client: Client, shelf: list[Product], query: str) -> None:
     assert "option" not in text_of(client, f"/search/suggest/?q={query}")
@@ -155,6 +163,15 @@ def test_a_corrected_search_says_so_and_offers_what_was_typed(client: Client, ma
 def test_a_search_that_needs_no_correction_is_not_corrected(client: Client, make_product: MakeProduct) -> None:
     make_product("a", name="Tomato soup")
     assert "Showing results for" not in text_of(client, "/search/?q=tomatoes")
+
+
+def test_a_search_in_other_words_says_what_they_are(client: Client, make_product: MakeProduct) -> None:
+    make_product("a", name="Zucchini")
+    text = text_of(client, "/search/?q=courgettes")
+    assert ids_in(text) == ["a"]
+    assert "With what is called <strong>zucchini</strong>." in text
+    assert "<mark>Zucchini</mark>" in text
+    assert "With what is called" not in text_of(client, "/search/?q=zucchini")
 
 
 def test_filters_keep_the_search(client: Client, make_product: MakeProduct) -> None:
