@@ -18,14 +18,13 @@ from storefront import packaging
 from storefront.models import Label, Product
 from storefront.packaging import Ink, Shape
 
-_STYLE = "2"  # part of every version: raise it when the drawing changes, and browsers ask again
+_STYLE = "3"  # part of every version: raise it when the drawing changes, and browsers ask again
 
 _PAPER = "#fffaf1"
 _WALLS = ("#f8efe2", "#eaf3ea", "#e9f1f7", "#f8ebe8", "#f1edf6", "#f6f2dd", "#e7f3f1", "#f3eee9")
-_PLAIN = {"white", "cream"}  # what is white is not sold in orange
+_PLAIN = {"white", "cream", "cocoa"}  # what is white, or a cola, is not sold in orange
 _STROKED = {"wheat", "snow"}  # pictures that are lines, not surfaces
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_UNSAID = re.compile(r"^(?:Loose|Bagged) (?=\w)")  # how it is sold, which no label says
 _LETTER = 0.64  # width of a bold sans-serif letter in font sizes, generously: the browser chooses the font
 _LEADING = 1.08
 
@@ -79,7 +78,9 @@ def draw(product: Label) -> str:
     ink = _ink(words, shape, dice)
     if shape.outline:
         pack, ticket = (
-            _pack(product, shape, _house(product.brand, ink), packaging.picture_of(words), layout=dice[2] % 4),
+            _pack(
+                product, shape, _house(product.brand, ink), packaging.picture_of(words), layout=_layout(product, dice)
+            ),
             "",
         )
     else:
@@ -126,9 +127,14 @@ def _shadow(shape: Shape, several: bool) -> str:
 
 def _house(brand: str, ink: Ink) -> Ink:
     """With the colour of the brand's bands and caps: two colas stand beside each other, and one is not the other."""
-    houses = packaging.printed()
-    colour = packaging.inks()[houses[_digest(brand)[0] % len(houses)]].own
+    houses = [name for name in packaging.printed() if name not in _PLAIN]  # on paper nobody would see those
+    colour = packaging.inks()[houses[_digest(brand)[3] % len(houses)]].own
     return ink._replace(accent=colour) if brand and colour not in (ink.own, ink.deep) else ink
+
+
+def _layout(product: Label, dice: bytes) -> int:
+    """A brand prints all its packs alike: that is how it is known from afar."""
+    return (_digest(product.brand)[4] if product.brand else dice[2]) % len(_LAYOUTS)
 
 
 def _coloured(fragment: str, ink: Ink) -> str:
@@ -248,9 +254,9 @@ def _wrappings(words: list[str]) -> list[list[str]]:
 
 
 def _first_words(name: str) -> list[str]:
-    """As many as a label bears, without the "12 oz" after a comma."""
+    """As many as a label bears, without the "12 oz" or "Loose" after a comma."""
     words: list[str] = []
-    for word in _UNSAID.sub("", _clean(name[:200])).split(",")[0].split()[:5]:
+    for word in _clean(name[:200]).split(",")[0].split()[:5]:
         if words and len(" ".join([*words, word])) > 28:
             break
         words.append(word[:16])

@@ -26,17 +26,23 @@ KEY = re.compile(r"[0-9a-f]{32}\Z")
 
 
 class CheckoutForm(forms.Form):
-    name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    name = forms.CharField(
+        max_length=120,
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+        error_messages={"required": "Whose order is it? A made-up name will do."},
+    )
     address = forms.CharField(
         max_length=300,
         widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "street-address"}),
         help_text="Nothing is sent: this shop is a demonstration.",
+        error_messages={"required": "Where would it go? A made-up address will do."},
     )
     email = forms.EmailField(
         required=False,
         label="Email (optional)",
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
         help_text="Only kept with the order.",
+        error_messages={"invalid": "An address looks like name@example.com. You can leave it out, too."},
     )
     key = forms.RegexField(KEY, widget=forms.HiddenInput, error_messages={"invalid": "Please try again."})
     shown_cents = forms.IntegerField(min_value=0, max_value=2_000_000_000, widget=forms.HiddenInput)

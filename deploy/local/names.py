@@ -143,8 +143,8 @@ def brand_names(manufacturers: Iterable[int]) -> dict[int, str]:
 
 
 def full_name(product: Named, word: str) -> str:
-    """``Thornwick Strawberry Yogurt 6 oz``; a word such as "In Juice" goes behind."""
-    behind = word.startswith(("In ", "With ", "For ", "Size "))
+    """``Thornwick Strawberry Yogurt 6 oz``; how it is done or sold goes behind: ``Bananas, Loose``."""
+    behind = word.startswith(("In ", "With ", "For ", "Size ", "Loose", "Bagged"))
     parts = [product.brand, "" if behind else word, product.type]
     name = " ".join(part for part in parts if part)
     if behind:

@@ -110,7 +110,8 @@ def _card(card: panels.Card, name: str, reasoned: bool, restored: bool) -> SafeS
         product=product.label, price_cents=product.price_cents, can_be_bought=product.can_be_bought,
         in_cart=card.in_cart, may_dismiss=restored or name == "for_you", restored=restored,
     )  # fmt: skip
-    return found.fill(panel=name, position=card.position, because=card.because)
+    # Where a reason may come later, its place says meanwhile where the product stands: no hole, and nothing moves.
+    return found.fill(panel=name, position=card.position, because=card.because or product.category)
 
 
 @register.simple_tag(takes_context=True)

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
+from django.contrib.auth.tokens import default_token_generator
 from django.db import OperationalError
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -111,11 +114,20 @@ def test_buying(page: Page) -> None:
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_label("Quantity of Product p01")).to_have_value("1")
     look_at(page, "/checkout/")
+    page.get_by_role("button", name="Place the order").evaluate("it => it.form.noValidate = true")
+    page.get_by_role("button", name="Place the order").click()
+    expect(page.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+    expect_no_fault(page, "checkout refused")
+    order(page)
+    expect_no_fault(page, "confirmation")
+
+
+def order(page: Page) -> None:
+    """From the checkout's page."""
     page.get_by_label("Name").fill("Ada")
     page.get_by_label("Address").fill("1 Long Lane")
     page.get_by_role("button", name="Place the order").click()
     expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
-    expect_no_fault(page, "confirmation")
 
 
 def test_account_and_privacy(page: Page, django_user_model: type[User]) -> None:
@@ -145,9 +157,32 @@ def test_account_and_privacy(page: Page, django_user_model: type[User]) -> None:
         "/account/sign-out-everywhere/",
         "/account/delete/",
     )
+    page.goto("/product/p01/")
+    page.get_by_role("button", name="Add to cart", exact=True).click()
+    expect(page.get_by_role("dialog", name="Your cart")).to_contain_text("Product p01")
+    page.goto("/checkout/")
+    order(page)
+    expect_no_fault(page, "confirmation of one's own order")
+    look_at(page, "/account/orders/")
+    expect(page.locator("main")).to_contain_text("Product p01")
+
+
+def test_the_link_to_a_new_password(page: Page, django_user_model: type[User]) -> None:
+    ada = django_user_model.objects.create_user("ada", password=PASSWORD, email="ada@example.com")
+    look_at(page, "/account/password/nobody/no-token/")
+    expect(page.get_by_role("heading", name="This link works no more")).to_be_visible()
+    user = urlsafe_base64_encode(force_bytes(ada.pk))
+    look_at(page, f"/account/password/{user}/{default_token_generator.make_token(ada)}/")
+    page.get_by_label("New password", exact=True).fill(PASSWORD)
+    page.get_by_label("New password confirmation").fill("another")
+    page.get_by_role("button", name="Set the password").click()
+    expect(page.get_by_text("The two password fields didn’t match.")).to_be_visible()
+    expect_no_fault(page, "new password refused")
 
 
 def test_when_something_is_wrong(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_at(page, "/search/?" + "&".join(["q=milk"] * 1001))
+    expect(page.get_by_role("heading", name="That did not work")).to_be_visible()
     look_at(page, "/nowhere/", "/account/sign-in/")
     page.get_by_role("button", name="Sign in", exact=True).evaluate("it => it.form.noValidate = true")
     page.context.clear_cookies()

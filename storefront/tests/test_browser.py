@@ -11,7 +11,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from recommender import privacy
 from storefront.models import Product
-from storefront.tests.conftest import Slates
+from storefront.tests.conftest import MakeProduct, Slates
 
 IDS = [f"p{number:02}" for number in range(1, 31)]
 
@@ -218,3 +218,95 @@ def test_without_a_connection_nothing_is_lost_and_all_can_be_tried_again(
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("dialog")).to_contain_text("Product p01")
     context.close()
+
+
+SKELETON = """card => {
+  const [name, picture] = [".card-name", "img"].map(part => getComputedStyle(card.querySelector(part)));
+  return name.color === "rgba(0, 0, 0, 0)" && picture.objectPosition !== "50% 50%";
+}"""
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_while_others_are_fetched_each_card_is_a_skeleton_of_its_size_and_then_their_number_is_said(
+    page: Page, shelf: list[Product], slates: Slates, motion: Any
+) -> None:
+    slates.put("for_you", IDS[:20])
+    page.emulate_media(reduced_motion=motion)
+    page.add_init_script(
+        "window.shift = 0; new PerformanceObserver(list => { for (const entry of list.getEntries()) "
+        "if (!entry.hadRecentInput) window.shift += entry.value; }).observe({type: 'layout-shift', buffered: true});"
+    )
+    page.goto("/")
+    held: list[Any] = []
+    page.route("**/?others=*", lambda route: held.append(route))
+    card = page.locator("#panel-for_you .card").first
+    before = card.bounding_box()
+    page.get_by_role("link", name="Show others").click()
+    page.wait_for_function(SKELETON, arg=card.element_handle())
+    assert card.bounding_box() == before
+    assert card.evaluate("card => getComputedStyle(card.querySelector('img')).animationName") == (
+        "none" if motion == "reduce" else "shimmer"
+    )
+    held[0].continue_()
+    expect(page.locator("#for_you-p13")).to_be_visible()
+    assert not card.evaluate(SKELETON)
+    assert card.bounding_box() == before
+    assert page.evaluate("window.shift") == 0
+    expect(page.locator("#said")).to_have_text("12 other recommendations shown")
+    expect(page.locator("#said")).to_have_attribute("role", "status")
+    page.get_by_role("link", name="Show others").click()
+    expect(page.locator("#said")).to_have_text("The first 12 recommendations again")
+
+
+def test_skeletons_do_not_outlast_a_shop_that_does_not_answer(
+    browser: Browser, live_server: LiveServer, shelf: list[Product], slates: Slates
+) -> None:
+    slates.put("for_you", IDS[:24])
+    context = browser.new_context(base_url=live_server.url)
+    page = context.new_page()
+    page.goto("/")
+    page.evaluate("htmx.config.timeout = 1_000")
+    page.route("**/?others=*", lambda _: None)
+    page.get_by_role("link", name="Show others").click()
+    card = page.locator("#panel-for_you .card").first
+    page.wait_for_function(SKELETON, arg=card.element_handle())
+    expect(page.locator("#status")).to_contain_text("That takes too long.")
+    assert not card.evaluate(SKELETON)
+    assert shown(page) == IDS[:12]
+    page.unroute("**/?others=*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#for_you-p13")).to_be_visible()
+    context.close()
+
+
+def test_every_request_of_a_page_has_a_time_limit(page: Page, shelf: list[Product], slates: Slates) -> None:
+    page.goto("/")
+    assert 0 < page.evaluate("htmx.config.timeout") <= 10_000
+
+
+def test_putting_aside_and_taking_back_are_said_to_who_does_not_see(
+    page: Page, shelf: list[Product], slates: Slates
+) -> None:
+    slates.put("for_you", IDS[:12])
+    page.goto("/")
+    page.get_by_role("button", name="Not for me: Product p01").click()
+    expect(page.locator("#said")).to_have_text("Product p01 will not be shown again.")
+    expect(page.locator(".htmx-added")).to_have_count(0)
+    page.get_by_role("button", name=re.compile("Undo.*Product p01")).click()
+    expect(page.locator("#said")).to_have_text("Product p01 is back.")
+
+
+def test_a_long_name_is_whole_on_a_phone_in_lists_and_for_who_does_not_see(
+    page: Page, make_product: MakeProduct, slates: Slates
+) -> None:
+    name = "Signature Broccoli Cheddar Frozen Stuffed Sandwiches"  # the longest of the demo
+    make_product("long", name=f"Hearth & Field {name} 9 oz", brand="Hearth & Field", size="9 oz")
+    slates.put("for_you", ["long"])
+    page.set_viewport_size(ViewportSize(width=390, height=844))
+    for address in ("/department/dairy/", "/"):
+        page.goto(address)
+        shown_name = page.locator(".card-name").first
+        assert shown_name.evaluate("it => it.scrollHeight <= it.clientHeight + 1") is (address != "/")
+        expect(page.get_by_role("link", name=f"Hearth & Field {name}").first).to_be_visible()
+    page.goto("/product/long/")
+    expect(page.get_by_role("heading", name=f"Hearth & Field {name} 9 oz")).to_be_visible()

@@ -93,6 +93,6 @@ def test_on_a_phone_the_filters_are_a_drawer_that_stays_open_while_one_chooses(p
     page.get_by_role("checkbox", name=re.compile("Brand 01")).check()
     expect(page.locator("#count")).to_have_text("5 products")
     expect(drawer).to_be_visible()
-    page.get_by_role("button", name="Show the products").click()
+    page.get_by_role("button", name="Show 5 products").click()
     expect(drawer).to_be_hidden()
     assert len(shown(page)) == 5

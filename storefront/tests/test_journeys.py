@@ -215,10 +215,8 @@ def tab_to(page: Page, wanted: Locator) -> None:
         try:
             page.wait_for_function(FOCUS_IS_SEEN, timeout=10_000)
         except TimeoutError:
-            page.screenshot(path="/tmp/w/jour-focus.png")
-            raise AssertionError(
-                f"the focus is not seen on {page.evaluate('document.activeElement.outerHTML')}"
-            ) from None
+            focused = page.evaluate("document.activeElement.outerHTML")
+            raise AssertionError(f"the focus is not seen on {focused}") from None
         if wanted.evaluate("wanted => wanted === document.activeElement"):
             return
     raise AssertionError(f"{wanted} is not reached by Tab")

@@ -82,6 +82,14 @@
     for (const sign of ["pointerleave", "focusout"]) panel.addEventListener(sign, left);
   });
 
+  // Whoever asks for others hears that they came; that the panel became personal by itself interrupts nobody.
+  document.addEventListener("htmx:afterSettle", ({ detail: { requestConfig } }) => {
+    if (requestConfig?.elt.id !== "others") return;
+    const count = document.querySelectorAll("#panel-for_you .card").length;
+    const further = requestConfig.path.includes("others=");
+    document.getElementById("said").textContent = further ? `${count} other recommendations shown` : `The first ${count} recommendations again`;
+  });
+
   // Rows turn by buttons too; at an end, the button there says so and keeps the focus.
   function turns(row) {
     const [back, on] = row.closest(".panel").querySelectorAll("[data-turn]");
@@ -122,19 +130,19 @@
 
   // What could not be done is said, and can be tried again; a poll that fails is no shopper's concern.
   const problems = { 403: "This page was open for too long.", 404: "That is no longer here.", 429: "That was a lot at once." };
-  function failed({ detail: { elt, xhr } }) {
+  function failed({ type, detail: { elt, xhr } }) {
     if (elt.matches(".poll")) return;
     const offline = !xhr || xhr.status === 0;
     const said = document.createElement("p");
     said.className = "stays";
-    said.textContent = offline ? "There is no connection. Nothing is lost." : (problems[xhr.status] ?? "That did not work on our side.");
+    said.textContent = type === "htmx:timeout" ? "That takes too long." : offline ? "There is no connection. Nothing is lost." : (problems[xhr.status] ?? "That did not work on our side.");
     const again = document.createElement("button");
     const reload = !elt.isConnected || [403, 404].includes(xhr?.status);
     again.textContent = reload ? "Reload the page" : "Try again";
     again.addEventListener("click", () => {
       said.remove();
       if (reload) location.reload();
-      else if (elt.matches("button")) elt.click();
+      else if (elt.matches("a, button")) elt.click();
       else htmx.trigger(elt, elt.matches("form") ? "submit" : "change");
     });
     said.append(again);
