@@ -25,7 +25,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPConnection
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +119,13 @@ def request(queries: Sequence[Query]) -> bytes:
 
 def handled(model: Model, body: bytes) -> None:
     """The whole handler: parse, answer, encode."""
-    status, _ = serve.invoke(model, {"wsgi.input": BytesIO(body)})
-    if not status.startswith("200"):
-        raise BenchError(f"the handler answered {status}")
+    response = serve.invoke(model, body)
+    if not response.status.startswith("200"):
+        raise BenchError(f"the handler answered {response.status}")
 
 
 def nothing(answer: object, body: bytes) -> None:
-    orjson.loads(BytesIO(body).read())
+    orjson.loads(body)
     orjson.dumps(answer)
 
 
@@ -252,7 +251,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "numba", "orjson", "granian")},
+        **{name: version(name) for name in ("numpy", "numba", "orjson", "httptools")},
     }
 
 

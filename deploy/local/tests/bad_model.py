@@ -3,40 +3,38 @@
 BEHAVIOUR=slow|erring|nonsense|strangers|never-healthy python -m deploy.local.tests.bad_model serve
 """
 
+import argparse
 import json
 import os
+import sys
 import time
-from collections.abc import Iterable
-from typing import Any
-
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server import Server
 
 from ml import serve
 from ml.contract import VERSION
-from ml.serve import Application, StartResponse
+from ml.http import Handler, Request, Response
+from ml.model import Model
 
 SLOW_SECONDS = 1.3  # within the shop's deadline: nothing fails, everything drags
+good = serve.handler
 
 
-def load_application() -> Application:
-    well = serve.load_application()
+def handler(model: Model) -> Handler:
+    well = good(model)
 
-    def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        asked = environ["PATH_INFO"] != "/ping"
+    def answer(request: Request) -> Response:
+        asked = request.path != "/ping"
         match os.environ["BEHAVIOUR"]:
             case "slow" if asked:
                 time.sleep(SLOW_SECONDS)
             case "erring" if asked:
-                return send(start_response, "500 Internal Server Error", b'{"error": "out of luck"}')
+                return Response("500 Internal Server Error", b'{"error": "out of luck"}')
             case "nonsense" if asked:
-                return send(start_response, "200 OK", b'{"predictions": [[0.1, 0.9]]}')
+                return Response("200 OK", b'{"predictions": [[0.1, 0.9]]}')
             case "strangers" if asked:
-                return send(start_response, "200 OK", strangers(environ["wsgi.input"].read()))
+                return Response("200 OK", strangers(request.body))
             case "never-healthy":
-                return send(start_response, "503 Service Unavailable", b"")
-        return well(environ, start_response)
+                return Response("503 Service Unavailable")
+        return well(request)
 
     return answer
 
@@ -56,19 +54,6 @@ def strangers(body: bytes) -> bytes:
     return json.dumps({"version": VERSION, "model_version": "strangers", "answers": answers}).encode()
 
 
-def send(start_response: StartResponse, status: str, body: bytes) -> Iterable[bytes]:
-    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]
-
-
 if __name__ == "__main__":
-    Server(
-        "deploy.local.tests.bad_model:load_application",
-        address="127.0.0.1",
-        port=int(os.environ["SAGEMAKER_BIND_TO_PORT"]),
-        interface=Interfaces.WSGI,
-        blocking_threads=1,
-        websockets=False,
-        log_level=LogLevels.warning,
-        factory=True,
-    ).serve()
+    serve.handler = handler
+    sys.exit(serve.run(argparse.Namespace()))
