@@ -3,39 +3,45 @@
     manifest.json            version, contract, window, metrics, slates, row_sets, and each file's size and SHA-256
     rows.start.npy           int64, rows.product.npy int32, rows.value.npy float32: ml.kernel.Rows, memory-mapped
     product_id.npy …         texts of fixed width, popularity.npy float64
+    bucket.npy …             int32: the rest of ml.index.Index
 
 Nothing is pickled, so nothing in an artefact can run. ``load`` refuses what does not match its manifest, byte for byte.
 """
 
 import hashlib
 import json
+import mmap
 import os
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.contract import MAX_TEXT, SLATES, VERSION
 from ml.errors import MlError
+from ml.index import Index, Texts
 from ml.kernel import Rows
 from ml.model import Model
 from ml.slates import Recipe, Term
 
 MANIFEST = "manifest.json"
 LONGEST_NAME = 200  # a text array is as wide as its longest text
+FORMAT = 2  # of the files; 2 brought the index
 _TEXTS = ("product_id", "name", "category")
+_CODES = ("bucket", "member", "shelved", "shelf")
 _TYPES: Mapping[str, Any] = {
     "rows.start": np.int64,
     "rows.product": np.int32,
     "rows.value": np.float32,
     "popularity": np.float64,
     **dict.fromkeys(_TEXTS, np.str_),
+    **dict.fromkeys(_CODES, np.int32),
 }
 
 
@@ -51,7 +57,7 @@ def save(model: Model, directory: Path, window: tuple[str, str], metrics: Mappin
         "rows.product": model.rows.product,
         "rows.value": model.rows.value,
         "popularity": model.popularity,
-        "product_id": np.array(model.product_ids),
+        **{name: getattr(model.index, name) for name in ("product_id", *_CODES)},
         "name": np.array([name[:LONGEST_NAME] for name in model.names]),
         "category": np.array([category[:MAX_TEXT] for category in model.category]),
     }
@@ -60,6 +66,7 @@ def save(model: Model, directory: Path, window: tuple[str, str], metrics: Mappin
     manifest = {
         "version": model.version,
         "contract": VERSION,
+        "format": FORMAT,
         "window": window,
         "metrics": metrics,
         "products": len(model.product_ids),
@@ -78,18 +85,18 @@ def load(directory: Path) -> Model:
             arrays = {name: _array(_file(directory, name), type_) for name, type_ in _TYPES.items()}
             model = Model(
                 version=str(manifest["version"]),
-                product_ids=arrays["product_id"].tolist(),
-                names=cast(Sequence[str], arrays["name"]),  # people's, so a server never reads them
-                category=arrays["category"].tolist(),
+                product_ids=Texts(arrays["product_id"]),
+                names=Texts(arrays["name"]),
+                category=Texts(arrays["category"]),
                 popularity=np.asarray(arrays["popularity"]),
                 row_sets=tuple(manifest["row_sets"]),
                 rows=Rows(arrays["rows.start"], arrays["rows.product"], arrays["rows.value"]),
                 slates={name: _recipe(recipe) for name, recipe in manifest["slates"].items()},
+                mapped=Index(arrays["product_id"], *(arrays[name] for name in _CODES)),
             )
-            model.prepare()
+            _check_shape(directory, model)
     except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise ArtefactError(f"{directory} is not a model ({error!r}); train again") from None
-    _check_shape(directory, model)
     return model
 
 
@@ -105,6 +112,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("contract") != VERSION:
         spoken = manifest.get("contract") if isinstance(manifest, dict) else None
         raise ArtefactError(f"{path} is of contract {spoken!r:.20}, this code speaks {VERSION}; train again with it")
+    if manifest.get("format", 1) != FORMAT:
+        written = manifest.get("format", 1)
+        raise ArtefactError(f"{path} is of format {written!r:.20}, this code reads {FORMAT}; train again with it")
     return manifest
 
 
@@ -137,8 +147,9 @@ def _file(directory: Path, name: str) -> Path:
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    """Of the mapped file: reading it would copy what is then mapped anyway."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 @contextmanager
@@ -192,16 +203,31 @@ def _check_shape(directory: Path, model: Model) -> None:
     """A kernel reads without bounds checks, so what it will read is checked here."""
     products = len(model.product_ids)
     start, product, value = model.rows
+    index = model.index
     terms = [term.rows for recipe in model.slates.values() for term in recipe.terms]
     sound = (
         0 < products == len(model.names) == len(model.category) == len(model.popularity)
         and len(start) == products * len(model.row_sets) + 1
-        and start[0] == 0
-        and start[-1] == len(product) == len(value)
-        and bool((np.diff(start) >= 0).all())
-        and 0 <= product.min(initial=0) <= product.max(initial=0) < products
+        and _slices(start, 0, len(product))
+        and len(product) == len(value)
+        and len(index.bucket) - 1 == 1 << products.bit_length()
+        and _slices(index.bucket, 0, products)
+        and len(index.member) == products
+        and _slices(index.shelf, products, 2 * products)
+        and len(index.shelved) == 2 * products
+        and all(_below(codes, products) for codes in (product, index.member, index.shelved))
         and set(terms) <= set(model.row_sets)
         and set(model.slates) == SLATES
     )
     if not sound:
         raise ArtefactError(f"{directory}: the arrays do not fit each other; train again")
+
+
+def _slices(start: NDArray[Any], first: int, last: int) -> bool:
+    """Whether each slice begins where the one before it ends, from ``first`` to ``last``."""
+    return bool(len(start) and start[0] == first and start[-1] == last and (start[1:] >= start[:-1]).all())
+
+
+def _below(codes: NDArray[np.int32], products: int) -> bool:
+    """Whether all are products. As an unsigned number, one below 0 is large."""
+    return int(codes.view(np.uint32).max(initial=0)) < products

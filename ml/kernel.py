@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Codes = NDArray[np.int32]
+from ml.index import Codes as Codes
+
 Places = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
@@ -47,15 +48,6 @@ class Terms(NamedTuple):
     power: Numbers
 
 
-class Events(NamedTuple):
-    """All queries' histories end to end, a list a column; products and kinds by code, an unknown product as -1."""
-
-    product: list[int]
-    kind: list[int]
-    age: list[float]
-    times: list[float]
-
-
 class Task(NamedTuple):
     """One list wanted. A slice ``first:last`` is its part of the array that it names."""
 
@@ -72,6 +64,7 @@ class Task(NamedTuple):
 
 
 _FIELDS = len(Task._fields)
+_NOBODY = np.empty(0, dtype=np.int32)
 
 
 class Lists(NamedTuple):
@@ -106,53 +99,60 @@ class Kernel:
 
     def answer(
         self,
-        events: Events,
+        history: Codes,
+        events: Numbers,
         tasks: Sequence[int],
-        excluded: Sequence[int],
+        excluded: Codes,
         by: Callable[..., None] | None = None,
     ) -> Lists:
-        """``tasks`` is Task after Task in one flat list, which converts fastest."""
+        """``history`` is all queries' products end to end; ``events``, (3, products), each one's kind, age in seconds
+        and count. Products and kinds are codes, an unknown product is -1. ``tasks`` is Task after Task in one flat
+        list, which converts fastest.
+        """
         task = np.fromiter(tasks, np.int64, len(tasks)).reshape(-1, _FIELDS)
-        values = [*events.product, *events.kind, *events.age, *events.times]
-        event = np.fromiter(values, np.float64, len(values)).reshape(4, -1)
         longest = max(tasks[_FIELDS - 1 :: _FIELDS], default=1)
-        return self._ranked(event, task, np.fromiter(excluded, np.int32, len(excluded)), longest, by)
+        return self._ranked(history, events, task, excluded, longest, by)
 
-    def rank(self, event: Numbers, task: Places, excluded: Codes) -> Lists:
-        """The same of arrays: ``event`` is (fields of Events, events), ``task`` (tasks, fields of Task)."""
-        return self._ranked(event, task, excluded, int(task[:, -1].max(initial=1)))
+    def rank(self, history: Codes, events: Numbers, task: Places, excluded: Codes) -> Lists:
+        """The same of tasks in an array, (tasks, fields of Task)."""
+        return self._ranked(history, events, task, excluded, int(task[:, -1].max(initial=1)))
 
     def _ranked(
-        self, event: Numbers, task: Places, excluded: Codes, longest: int, by: Callable[..., None] | None = None
+        self,
+        history: Codes,
+        events: Numbers,
+        task: Places,
+        excluded: Codes,
+        longest: int,
+        by: Callable[..., None] | None = None,
     ) -> Lists:
         shape = len(task), longest
         codes, scores, causes = np.empty(shape, dtype=np.int32), np.empty(shape), np.empty(shape, dtype=np.int32)
         lists = Lists(codes, scores, causes, np.empty(len(task), dtype=np.int64))
-        (by or top)(*self._fixed, self.scratch, event, task, excluded, *lists)
+        (by or top)(*self._fixed, self.scratch, history, events, task, excluded, *lists)
         return lists
 
     def compile(self) -> None:
         """Answer by the compiled kernel once it is there, and until then by whichever answered so far."""
         global top
         ready = compiled()
-        self.answer(
-            Events([], [], [], []), [], [], by=ready
-        )  # numba reads its cache, or compiles, when it first meets the arrays
+        # numba reads its cache, or compiles, when it first meets the arrays.
+        self.answer(_NOBODY, np.empty((3, 0)), [], _NOBODY, by=ready)
         top = ready
 
 
 def top_plain(  # type: ignore[no-untyped-def]
     row_start, row_product, row_value, offset, liking, term_weight, seconds, power, filler, score,
-    events, tasks, excluded, out_product, out_score, out_because, out_length,
+    history, events, tasks, excluded, out_product, out_score, out_because, out_length,
 ):  # fmt: skip
     """Fill the four ``out`` arrays, task by task, with plain NumPy; it needs no scratch."""
     for number, columns in enumerate(tasks.tolist()):
         task = Task(*columns)
-        mine = events[:, task.first : task.last]
-        mine = mine[:, mine[0] >= 0]
-        entry, place = np.unique(mine[0].astype(np.int32), return_inverse=True)
+        bought, mine = history[task.first : task.last], events[:, task.first : task.last]
+        mine = mine[:, bought >= 0]
+        entry, place = np.unique(bought[bought >= 0], return_inverse=True)
         kinds = np.zeros(len(entry), dtype=np.int64)
-        np.bitwise_or.at(kinds, place, np.left_shift(1, mine[1].astype(np.int64)))
+        np.bitwise_or.at(kinds, place, np.left_shift(1, mine[0].astype(np.int64)))
         hidden = np.union1d(excluded[task.first_excluded : task.last_excluded], entry[(kinds & task.hides) != 0])
         targets, parts, causes = [entry[:0]], [np.zeros(0)], [entry[:0]]
         weights = [
@@ -195,14 +195,14 @@ def _weights(
 ) -> list[float]:
     """What a term makes of each product of a history. ``math``, as NumPy's own exp and power round differently."""
     sums = np.zeros(entries)
-    for (_, kind, age, times), entry in zip(events.T.tolist(), place.tolist(), strict=True):
+    for (kind, age, times), entry in zip(events.T.tolist(), place.tolist(), strict=True):
         sums[entry] += liking[int(kind)] * times * math.exp(-age / seconds)
     return [weight * math.copysign(math.pow(abs(value), power), value) if value else 0.0 for value in sums.tolist()]
 
 
 def _top(  # type: ignore[no-untyped-def]
     row_start, row_product, row_value, offset, liking, term_weight, seconds, power, filler, score,
-    events, tasks, excluded, out_product, out_score, out_because, out_length,
+    history, events, tasks, excluded, out_product, out_score, out_because, out_length,
 ):  # fmt: skip
     longest = out_product.shape[1]
     share = np.empty(longest, dtype=np.float64)
@@ -223,7 +223,7 @@ def _top(  # type: ignore[no-untyped-def]
         # The history's products, each once and in order, so that an answer does not hang on the order of the history.
         entries = 0
         for event in range(first, last):
-            product = np.int32(events[0, event])
+            product = history[event]
             if product >= 0 and score[product] == 0.0:
                 score[product] = 1.0
                 entry[entries] = product
@@ -235,15 +235,15 @@ def _top(  # type: ignore[no-untyped-def]
             for term in range(last_term - first_term):
                 weight[term, place] = 0.0
         for event in range(first, last):
-            product = np.int32(events[0, event])
+            product = history[event]
             if product < 0:
                 continue
             mine = np.int64(score[product])
-            kind = np.int64(events[1, event])
+            kind = np.int64(events[0, event])
             kinds[mine] |= 1 << kind
             for term in range(first_term, last_term):
-                fade = math.exp(-events[2, event] / seconds[term])
-                weight[term - first_term, mine] += liking[term, kind] * events[3, event] * fade
+                fade = math.exp(-events[1, event] / seconds[term])
+                weight[term - first_term, mine] += liking[term, kind] * events[2, event] * fade
         for place in range(entries):
             score[entry[place]] = -np.inf if kinds[place] & hides else 0.0
             for term in range(first_term, last_term):
@@ -252,7 +252,18 @@ def _top(  # type: ignore[no-untyped-def]
                     value = term_weight[term] * math.copysign(math.pow(abs(value), power[term]), value)
                 weight[term - first_term, place] = value
         for place in range(first_excluded, last_excluded):
-            score[excluded[place]] = -np.inf
+            if excluded[place] >= 0:
+                score[excluded[place]] = -np.inf
+
+        # Read a number of each of the rows' cache lines: memory then fetches all of them at once, while the loop after
+        # this one would wait for them row by row. Writing the sum keeps the compiler from leaving this out.
+        touched = 0.0
+        for place in range(entries):
+            for term in range(first_term, last_term):
+                row = offset[term] + entry[place]
+                for position in range(row_start[row], row_start[row + 1], 16):
+                    touched += row_value[position] + row_product[position]
+        share[0] = touched
 
         # Nothing is asked in this loop, and whoever is hidden stays at minus infinity whatever is added.
         for place in range(entries):
@@ -324,7 +335,8 @@ def _top(  # type: ignore[no-untyped-def]
                 if kinds[place] & hides:
                     score[entry[place]] = -np.inf
             for place in range(first_excluded, last_excluded):
-                score[excluded[place]] = -np.inf
+                if excluded[place] >= 0:
+                    score[excluded[place]] = -np.inf
             for position in range(first_filler, last_filler):
                 if kept == limit:
                     break
@@ -340,7 +352,13 @@ def _top(  # type: ignore[no-untyped-def]
         for place in range(entries):
             score[entry[place]] = 0.0
         for place in range(first_excluded, last_excluded):
-            score[excluded[place]] = 0.0
+            if excluded[place] >= 0:
+                score[excluded[place]] = 0.0
+
+
+def plain() -> bool:
+    """Whether answers come without numba, for want of it or, in a server's first second, of time."""
+    return top is top_plain
 
 
 def compiled() -> Callable[..., None]:

@@ -69,7 +69,7 @@ def ranked(terms: list[Term], questions: Questions) -> Codes:
         products,
     )
     steps = np.repeat(questions.start[1:], np.diff(questions.start)) - 1 - np.arange(len(questions.history))
-    events = np.array([questions.history, np.zeros(len(steps)), steps, np.ones(len(steps))])
+    events = np.array([np.zeros(len(steps)), steps, np.ones(len(steps))])
     tasks = np.zeros((len(questions), len(Task._fields)), dtype=np.int64)
     tasks[:, :2] = np.column_stack([questions.start[:-1], questions.start[1:]])
     tasks[:, 3] = many
@@ -79,7 +79,7 @@ def ranked(terms: list[Term], questions: Questions) -> Codes:
     found = np.full((len(questions), K), -1, dtype=np.int32)
 
     def work(first: int, last: int) -> None:
-        answers = asked.rank(events, tasks[first:last], _NOTHING)
+        answers = asked.rank(questions.history, events, tasks[first:last], _NOTHING)
         filled = np.arange(answers.product.shape[1]) < answers.length[:, None]  # beyond it lies what was there before
         found[first:last, : answers.product.shape[1]] = np.where(filled, answers.product, -1)
 

@@ -92,6 +92,17 @@ def out_of_range(folder: Path) -> None:
     (folder / artefact.MANIFEST).write_text(json.dumps(manifest))
 
 
+def beyond_the_index(folder: Path) -> None:
+    """The same in what finds a product's code."""
+    path = folder / "bucket.npy"
+    bucket = np.load(path)
+    bucket[3] = 10**6
+    np.save(path, bucket)
+    manifest = json.loads((folder / artefact.MANIFEST).read_text())
+    manifest["files"]["bucket"] = artefact._fingerprint(path)
+    (folder / artefact.MANIFEST).write_text(json.dumps(manifest))
+
+
 DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     ("flipped bit", lambda folder: flip(folder / "rows.value.npy"), "rows.value.npy is not the file that was trained"),
     ("truncated", lambda folder: (folder / "rows.product.npy").write_bytes(b"\x93NUMPY"), "is not the file that"),
@@ -105,6 +116,7 @@ DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     ("manifest cut short", lambda folder: (folder / "manifest.json").write_text('{"ver'), "not readable as JSON"),
     ("manifest is a list", lambda folder: (folder / "manifest.json").write_text("[]"), "is of contract None"),
     ("other contract", edit(contract=2), "is of contract 2, this code speaks 1"),
+    ("older format", edit(format=1), "is of format 1, this code reads 2; train again"),
     ("file list emptied", edit(files={}), "the file list is wrong about"),
     ("path in file list", edit(files={"../../etc/passwd": {}}), "the file list is wrong about"),
     ("row set missing", edit(row_sets=["households"]), "the arrays do not fit each other"),
@@ -112,6 +124,7 @@ DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     ("slates nonsense", edit(slates=3), "is not a model"),
     ("pickle", pickled, "is not a model"),
     ("row out of range", out_of_range, "the arrays do not fit each other"),
+    ("bucket out of range", beyond_the_index, "the arrays do not fit each other"),
 ]
 
 

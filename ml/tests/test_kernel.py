@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml import kernel
-from ml.kernel import Events, Kernel, Lists, Rows, Task, Terms
+from ml.index import Codes
+from ml.kernel import Kernel, Lists, Numbers, Rows, Task, Terms
 
 PRODUCTS, SETS, TERMS, KINDS, TASKS = 9, 2, 3, 4, 3
 DAY = 86_400.0
-Question = tuple[Events, list[int], list[int]]
+Question = tuple[Codes, Numbers, list[int], Codes]
 
 
 def a_kernel(draw: np.random.Generator) -> Kernel:
@@ -38,20 +39,17 @@ def a_kernel(draw: np.random.Generator) -> Kernel:
 def a_question(draw: np.random.Generator) -> Question:
     """Three tasks over one history, in which products come back with other kinds."""
     many = int(draw.integers(8))
-    events = Events(
-        draw.integers(-1, PRODUCTS, many).tolist(),
-        draw.integers(0, KINDS, many).tolist(),
-        (draw.choice([0.0, 1.0, 30.0], many) * DAY).tolist(),
-        draw.integers(1, 4, many).tolist(),
-    )
-    excluded = draw.integers(0, PRODUCTS, draw.integers(3)).tolist()
+    history = draw.integers(-1, PRODUCTS, many).astype(np.int32)
+    kinds, days, counts = draw.integers(0, KINDS, many), draw.choice([0.0, 1.0, 30.0], many), draw.integers(1, 4, many)
+    events = np.array([kinds, days * DAY, counts], dtype=np.float64)
+    excluded = draw.integers(-1, PRODUCTS, draw.integers(4)).astype(np.int32)
     tasks: list[int] = []
     for _ in range(TASKS):
         first_term, last_term = np.sort(draw.integers(0, TERMS + 1, 2)).tolist()
         fillers, limit = int(draw.choice([0, PRODUCTS])), int(draw.integers(1, PRODUCTS + 1))
         hides = int(draw.integers(2**KINDS))
         tasks += Task(0, many, first_term, last_term, hides, 0, len(excluded), 0, fillers, limit)
-    return events, tasks, excluded
+    return history, events, tasks, excluded
 
 
 def said(lists: Lists) -> list[Any]:
@@ -94,14 +92,16 @@ def test_an_answer_leaves_no_trace_for_the_next(seed: int) -> None:
 def test_the_order_of_different_products_in_a_history_says_nothing(seed: int, random: Any) -> None:
     draw = np.random.default_rng(seed)
     asked = a_kernel(draw)
-    _, tasks, excluded = a_question(draw)
-    history = [(product, 2, product * DAY, 1.0) for product in draw.permutation(PRODUCTS)[:5].tolist()]
+    _, _, tasks, excluded = a_question(draw)
+    history = draw.permutation(PRODUCTS)[:5].tolist()
     tasks[:: len(Task._fields)] = [0] * TASKS
     tasks[1 :: len(Task._fields)] = [len(history)] * TASKS
     mixed = random.sample(history, len(history))
 
-    answers = [said(asked.answer(Events(*map(list, zip(*each, strict=True))), tasks, excluded))
-               for each in (history, mixed)]  # fmt: skip
+    answers = []
+    for products in (history, mixed):
+        events = np.array([[2.0] * 5, [product * DAY for product in products], [1.0] * 5])
+        answers.append(said(asked.answer(np.array(products, dtype=np.int32), events, tasks, excluded)))
 
     assert answers[0] == answers[1]
 
@@ -122,7 +122,9 @@ def test_many_threads_get_the_answers_of_one() -> None:
 
 
 def test_a_batch_without_tasks_is_an_empty_answer() -> None:
-    assert said(a_kernel(np.random.default_rng(1)).answer(Events([], [], [], []), [], [])) == []
+    nobody = np.empty(0, dtype=np.int32)
+
+    assert said(a_kernel(np.random.default_rng(1)).answer(nobody, np.empty((3, 0)), [], nobody)) == []
 
 
 def test_the_kernel_is_compiled_here() -> None:
