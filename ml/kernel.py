@@ -68,7 +68,10 @@ _NOBODY = np.empty(0, dtype=np.int32)
 
 
 class Lists(NamedTuple):
-    """(tasks, longest limit) arrays; ``length`` says how much of each row counts. No cause is -1."""
+    """(tasks, longest limit) arrays; ``length`` says how much of each row counts.
+
+    ``because`` is the place, in all queries' histories, of the product that contributed most; -1 for none.
+    """
 
     product: Codes
     score: Numbers
@@ -105,7 +108,7 @@ class Kernel:
         excluded: Codes,
         by: Callable[..., None] | None = None,
     ) -> Lists:
-        """``history`` is all queries' products end to end; ``events``, (3, products), each one's kind, age in seconds
+        """``history`` is all queries' products end to end; ``events``, (products, 3), each one's kind, age in seconds
         and count. Products and kinds are codes, an unknown product is -1. ``tasks`` is Task after Task in one flat
         list, which converts fastest.
         """
@@ -137,7 +140,7 @@ class Kernel:
         global top
         ready = compiled()
         # numba reads its cache, or compiles, when it first meets the arrays.
-        self.answer(_NOBODY, np.empty((3, 0)), [], _NOBODY, by=ready)
+        self.answer(_NOBODY, np.empty((0, 3)), [], _NOBODY, by=ready)
         top = ready
 
 
@@ -148,11 +151,13 @@ def top_plain(  # type: ignore[no-untyped-def]
     """Fill the four ``out`` arrays, task by task, with plain NumPy; it needs no scratch."""
     for number, columns in enumerate(tasks.tolist()):
         task = Task(*columns)
-        bought, mine = history[task.first : task.last], events[:, task.first : task.last]
-        mine = mine[:, bought >= 0]
+        bought, mine = history[task.first : task.last], events[task.first : task.last]
+        mine = mine[bought >= 0]
         entry, place = np.unique(bought[bought >= 0], return_inverse=True)
+        source = np.zeros(len(entry), dtype=np.int32)
+        source[place] = task.first + np.flatnonzero(bought >= 0)
         kinds = np.zeros(len(entry), dtype=np.int64)
-        np.bitwise_or.at(kinds, place, np.left_shift(1, mine[0].astype(np.int64)))
+        np.bitwise_or.at(kinds, place, np.left_shift(1, mine[:, 0].astype(np.int64)))
         hidden = np.union1d(excluded[task.first_excluded : task.last_excluded], entry[(kinds & task.hides) != 0])
         targets, parts, causes = [entry[:0]], [np.zeros(0)], [entry[:0]]
         weights = [
@@ -165,7 +170,7 @@ def top_plain(  # type: ignore[no-untyped-def]
                 span = slice(row_start[row], row_start[row + 1])
                 targets.append(row_product[span])
                 parts.append(weight[rank] * row_value[span].astype(np.float64))
-                causes.append(np.full(span.stop - span.start, product, dtype=np.int32))
+                causes.append(np.full(span.stop - span.start, rank, dtype=np.int32))
         target, part, cause = np.concatenate(targets), np.concatenate(parts), np.concatenate(causes)
         found, which = np.unique(target, return_inverse=True)
         total = np.bincount(which, part, minlength=len(found))
@@ -177,7 +182,7 @@ def top_plain(  # type: ignore[no-untyped-def]
             given = target == chosen
             causers, inverse = np.unique(cause[given], return_inverse=True)
             share = np.bincount(inverse, part[given])
-            out_because[number, place_] = causers[share.argmax()] if share.max() > 0 else -1
+            out_because[number, place_] = source[causers[share.argmax()]] if share.max() > 0 else -1
         missing = task.limit - len(found)
         enough = task.first_filler + missing + len(hidden) + len(found)
         rest = filler[task.first_filler : min(task.last_filler, enough)]
@@ -195,7 +200,7 @@ def _weights(
 ) -> list[float]:
     """What a term makes of each product of a history. ``math``, as NumPy's own exp and power round differently."""
     sums = np.zeros(entries)
-    for (kind, age, times), entry in zip(events.T.tolist(), place.tolist(), strict=True):
+    for (kind, age, times), entry in zip(events.tolist(), place.tolist(), strict=True):
         sums[entry] += liking[int(kind)] * times * math.exp(-age / seconds)
     return [weight * math.copysign(math.pow(abs(value), power), value) if value else 0.0 for value in sums.tolist()]
 
@@ -213,6 +218,7 @@ def _top(  # type: ignore[no-untyped-def]
         most_events = max(most_events, tasks[task, 1] - tasks[task, 0])
         most_terms = max(most_terms, tasks[task, 3] - tasks[task, 2])
     entry = np.empty(most_events, dtype=np.int32)
+    source = np.empty(most_events, dtype=np.int32)
     kinds = np.empty(most_events, dtype=np.int64)
     weight = np.empty((most_terms, most_events), dtype=np.float64)
     for task in range(len(tasks)):
@@ -239,11 +245,12 @@ def _top(  # type: ignore[no-untyped-def]
             if product < 0:
                 continue
             mine = np.int64(score[product])
-            kind = np.int64(events[0, event])
+            source[mine] = event
+            kind = np.int64(events[event, 0])
             kinds[mine] |= 1 << kind
             for term in range(first_term, last_term):
-                fade = math.exp(-events[1, event] / seconds[term])
-                weight[term - first_term, mine] += liking[term, kind] * events[2, event] * fade
+                fade = math.exp(-events[event, 1] / seconds[term])
+                weight[term - first_term, mine] += liking[term, kind] * events[event, 2] * fade
         for place in range(entries):
             score[entry[place]] = -np.inf if kinds[place] & hides else 0.0
             for term in range(first_term, last_term):
@@ -326,7 +333,7 @@ def _top(  # type: ignore[no-untyped-def]
             for rank in range(kept):
                 if share[rank] > best[rank]:
                     best[rank] = share[rank]
-                    out_because[task, rank] = entry[place]
+                    out_because[task, rank] = source[place]
                 share[rank] = 0.0
 
         chosen = kept

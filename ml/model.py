@@ -41,17 +41,13 @@ class Model:
     def recommend(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch. Unknown products are skipped; an empty history gets popularity where that makes sense."""
         asked: list[str] = []
-        kinds: list[float] = []
-        ages: list[float] = []
-        counts: list[float] = []
+        events: list[float] = []
         excluded: list[str] = []
         tasks: list[int] = []
         for query in queries:
             history, first = query["history"], len(asked)
             asked += [item["product_id"] for item in history]
-            kinds += [_KIND_CODE[item["kind"]] for item in history]
-            ages += [item["age"] for item in history]
-            counts += [item["count"] for item in history]
+            events += [x for item in history for x in (_KIND_CODE[item["kind"]], item["age"], item["count"])]
             last = len(asked)
             for slate in query["slates"]:
                 before = len(excluded)
@@ -59,34 +55,30 @@ class Model:
                 terms, hides = self._recipes[slate["name"], slate.get("repeats")]
                 limit = min(slate["limit"], len(self.product_ids))
                 tasks += (first, last, *terms, hides, before, len(excluded), *self._fillers(slate), limit)  # a Task
-        many = len(asked)
         codes = self.index.codes(asked + excluded, plainly=kernel.plain())
-        events = np.fromiter(kinds + ages + counts, np.float64, 3 * many).reshape(3, many)
-        lists = self._kernel.answer(codes[:many], events, tasks, codes[many:])
-        name_of: dict[int, str | None] = dict(zip(codes.tolist(), asked))  # noqa: B905  the histories' alone
-        name_of[-1] = None
-        return self._answers(queries, lists, name_of)
+        table = np.fromiter(events, np.float64, len(events)).reshape(-1, 3)
+        lists = self._kernel.answer(codes[: len(asked)], table, tasks, codes[len(asked) :])
+        return self._answers(queries, lists, [*asked, None])  # no reason is -1, the last
 
     def compile(self) -> None:
         """Answer faster from now on. Until this returns, in another thread, answers are slow and the same."""
         self.index.codes([], plainly=False)
         self._kernel.compile()
 
-    def _answers(self, queries: Sequence[Query], lists: Lists, name_of: Mapping[int, str | None]) -> list[Answer]:
-        # What lies beyond a list's length is any number, hence clip.
-        ids = self.index.product_id.take(lists.product, mode="clip")
-        lists_of = zip(*(part.tolist() for part in (ids, *lists)), strict=True)
+    def _answers(self, queries: Sequence[Query], lists: Lists, asked: Sequence[str | None]) -> list[Answer]:
+        ids = self.index.product_id.take(lists.product, mode="clip")  # what lies beyond a list's length is any number
+        lists_of = zip(lists.product, *(part.tolist() for part in (ids, *lists[1:])), strict=True)
         answers = []
         for query in queries:
             slates: dict[str, list[Recommendation]] = {}
             for slate in query["slates"]:
-                found, products, scores, causes, length = next(lists_of)
+                products, found, scores, causes, length = next(lists_of)
                 if length < len(found):
                     found, scores, causes = found[:length], scores[:length], causes[:length]
                 if not self.slates[slate["name"]].terms:
                     scores = self.popularity[products[:length]].tolist()
                 slates[slate["name"]] = [
-                    {"product_id": product_id, "score": score, "because": name_of[cause]}
+                    {"product_id": product_id, "score": score, "because": asked[cause]}
                     for product_id, score, cause in zip(found, scores, causes)  # noqa: B905  arrays of one shape
                 ]
             answers.append(Answer(slate_id=query["slate_id"], slates=slates))

@@ -69,7 +69,7 @@ def ranked(terms: list[Term], questions: Questions) -> Codes:
         products,
     )
     steps = np.repeat(questions.start[1:], np.diff(questions.start)) - 1 - np.arange(len(questions.history))
-    events = np.array([np.zeros(len(steps)), steps, np.ones(len(steps))])
+    events = np.column_stack([np.zeros(len(steps)), steps, np.ones(len(steps))])
     tasks = np.zeros((len(questions), len(Task._fields)), dtype=np.int64)
     tasks[:, :2] = np.column_stack([questions.start[:-1], questions.start[1:]])
     tasks[:, 3] = many

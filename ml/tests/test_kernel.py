@@ -41,7 +41,7 @@ def a_question(draw: np.random.Generator) -> Question:
     many = int(draw.integers(8))
     history = draw.integers(-1, PRODUCTS, many).astype(np.int32)
     kinds, days, counts = draw.integers(0, KINDS, many), draw.choice([0.0, 1.0, 30.0], many), draw.integers(1, 4, many)
-    events = np.array([kinds, days * DAY, counts], dtype=np.float64)
+    events = np.column_stack([kinds, days * DAY, counts]).astype(np.float64)
     excluded = draw.integers(-1, PRODUCTS, draw.integers(4)).astype(np.int32)
     tasks: list[int] = []
     for _ in range(TASKS):
@@ -100,8 +100,10 @@ def test_the_order_of_different_products_in_a_history_says_nothing(seed: int, ra
 
     answers = []
     for products in (history, mixed):
-        events = np.array([[2.0] * 5, [product * DAY for product in products], [1.0] * 5])
-        answers.append(said(asked.answer(np.array(products, dtype=np.int32), events, tasks, excluded)))
+        events = np.array([(2.0, product * DAY, 1.0) for product in products])
+        lists = asked.answer(np.array(products, dtype=np.int32), events, tasks, excluded)
+        because = np.where(lists.because < 0, -1, np.take(products, lists.because, mode="clip")).astype(np.int32)
+        answers.append(said(lists._replace(because=because)))
 
     assert answers[0] == answers[1]
 
@@ -124,7 +126,7 @@ def test_many_threads_get_the_answers_of_one() -> None:
 def test_a_batch_without_tasks_is_an_empty_answer() -> None:
     nobody = np.empty(0, dtype=np.int32)
 
-    assert said(a_kernel(np.random.default_rng(1)).answer(nobody, np.empty((3, 0)), [], nobody)) == []
+    assert said(a_kernel(np.random.default_rng(1)).answer(nobody, np.empty((0, 3)), [], nobody)) == []
 
 
 def test_the_kernel_is_compiled_here() -> None:
