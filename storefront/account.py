@@ -46,6 +46,7 @@ class SignUpForm(UserCreationBase):
 
     class Meta(UserCreationForm.Meta):
         fields = ("username", "email")
+        help_texts = {"username": "Letters, digits and @ . + - _"}  # noqa: RUF012 - Django's own shape
 
 
 def for_the_signed_in(

@@ -118,6 +118,22 @@ def test_every_real_product_gets_a_name_of_its_own(tmp_path: Path) -> None:
     assert all(product.name and product.type and product.category and product.department for product in named)
 
 
+def test_how_a_thing_is_sold_stands_behind_what_it_is() -> None:
+    loose = [
+        Code(number, 2, False, "PRODUCE", "TROPICAL FRUIT", "BANANAS", size) for number, size in ((1, ""), (2, ""))
+    ]
+    assert [product.name for product in Names().named(loose)] == ["Bananas, Loose", "Bananas, Bagged"]
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [("GRAPES WHITE", "White Grapes"), ("CANNING JARSLIDSUTENSILSMIS", "Canning Jars"), ("CORN YELLOW", "Yellow Corn")],
+)
+def test_a_code_that_no_rule_makes_readable_stands_in_the_table(code: str, says: str) -> None:
+    [product] = Names().named([Code(1, 2, False, "PRODUCE", "ANY", code, "")])
+    assert product.type == says
+
+
 def test_a_category_that_the_table_does_not_know_keeps_the_tills_words() -> None:
     [product] = Names().named([Code(9, 544, False, "GROCERY", "FRZN NOODLES", "FRZN NOODLES - SPICY", "3 OZ")])
     assert (product.department, product.category, product.type) == ("Grocery", "Frozen Noodles", "Spicy Frozen Noodles")
