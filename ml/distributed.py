@@ -31,7 +31,7 @@ from ml import artefact, data, ridge
 from ml.contract import EVENTS_PREFIX
 from ml.cooccurrence import Matrix, Neighbours, powers
 from ml.errors import MlError
-from ml.learn import NEIGHBOURS, POPULAR_DAYS, Fitted, Hyperparameters, assembled
+from ml.learn import NEIGHBOURS, POPULAR_DAYS, Assembler, Fitted, Hyperparameters, Sales
 from ml.model import Model
 from ml.slates import TASTE
 from ml.train import new_version
@@ -90,15 +90,17 @@ def learn(
 ) -> Model:
     """``ml.learn.learn`` over the export's files. ``done`` is told each stage."""
     catalogue = data.read_catalogue(export)
-    events, lately, sold = _events(spark, export, catalogue.product_id)
-    order = np.argsort(-lately, kind="stable")
+    events, sales = _events(spark, export, catalogue.product_id)
+    order = np.argsort(-sales.popularity, kind="stable")
     number = np.empty(len(order), dtype=np.int32)
     number[order] = np.arange(len(order), dtype=np.int32)
     catalogue = data.Catalogue(
         *([getattr(catalogue, column)[code] for code in order] for column in catalogue.__slots__)
     )
     events = _numbered(spark, events, number).cache()
-    popularity = np.round(lately[order] / max(lately.max(), 1e-12), 6)
+    most = max(sales.popularity.max(), 1e-12)
+    popularity = np.round(sales.popularity[order] / most, 6)
+    sales = Sales(popularity, sales.sold[order], sales.purchases[order], sales.buyers[order])
     done("events read")
 
     baskets = fit(events, "basket", settings, len(order), settings.basket_penalty, NEIGHBOURS)
@@ -106,7 +108,7 @@ def learn(
     households = fit(events, "shopper", settings, len(order), settings.household_penalty, settings.candidates)
     done("households fitted")
 
-    model = assembled(catalogue, popularity, sold[order], households, baskets, settings, version)
+    model = Assembler(catalogue, sales).model(households, baskets, settings, version)
     done("rows merged")
     return model
 
@@ -125,10 +127,8 @@ def fit(
     return fitted
 
 
-def _events(
-    spark: "SparkSession", export: Path, product_ids: list[str]
-) -> "tuple[DataFrame, NDArray[np.float64], NDArray[np.float64]]":
-    """The events of known products with what each is worth, and every product's sales: of late, and all of them."""
+def _events(spark: "SparkSession", export: Path, product_ids: list[str]) -> "tuple[DataFrame, Sales]":
+    """The events of known products with what each is worth, and every product's sales, popularity not yet scaled."""
     from pyspark.sql import functions as F
 
     codes = spark.createDataFrame(
@@ -143,16 +143,23 @@ def _events(
             F.xxhash64("shopper").alias("shopper"),
             F.xxhash64("basket").alias("basket"),
             liking[F.col("kind")].alias("liking"),
+            (F.col("kind") == "purchase").alias("purchase"),
             (F.unix_micros("time") / MICROSECONDS_A_DAY).alias("day"),
         )
     )
     last = events.agg(F.max("day")).first()
     worth = F.col("liking") * F.exp((F.col("day") - (last[0] if last else 0.0)) / POPULAR_DAYS)
-    found = events.groupBy("code").agg(F.sum(worth).alias("lately"), F.sum("liking").alias("sold")).toPandas()
-    lately, sold = np.zeros(len(product_ids)), np.zeros(len(product_ids))
-    lately[found["code"].to_numpy()] = found["lately"].to_numpy()
-    sold[found["code"].to_numpy()] = found["sold"].to_numpy()
-    return events, lately, sold
+    found = events.groupBy("code").agg(
+        F.sum(worth).alias("popularity"),
+        F.sum("liking").alias("sold"),
+        F.count_if("purchase").alias("purchases"),
+        F.count_distinct(F.when(F.col("purchase"), F.col("shopper"))).alias("buyers"),
+    )
+    table = found.toPandas()
+    columns = {name: np.zeros(len(product_ids)) for name in Sales.__slots__}
+    for name, column in columns.items():
+        column[table["code"].to_numpy()] = table[name].to_numpy()
+    return events, Sales(**columns)
 
 
 def window(spark: "SparkSession", export: Path) -> tuple[str, str]:

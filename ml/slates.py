@@ -19,7 +19,8 @@ BASKETS = "baskets"  # ridge over baskets: what completes a basket
 PAIRS = "pairs"  # tuned co-occurrence over baskets: what goes with this one product
 SIMILAR = "similar"  # the catalogue's words: what could stand in its place
 ITSELF = "itself"  # the product alone: the shopper's own habit
-ROW_SETS = (HOUSEHOLDS, BASKETS, PAIRS, SIMILAR, ITSELF)
+REBOUGHT = "rebought"  # the same, weighed by how often its buyers come back for it
+ROW_SETS = (HOUSEHOLDS, BASKETS, PAIRS, SIMILAR, ITSELF, REBOUGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +47,41 @@ QUESTION: Mapping[Kind, float] = {"purchase": 1.0, "cart": 1.0, "view": 1.0}
 CART: Mapping[Kind, float] = {"cart": 1.0, "purchase": 1e-4, "view": 1e-4}
 HABIT: Mapping[Kind, float] = {"purchase": 1.0}
 
-SLATES: Mapping[SlateName, Recipe] = {
-    # Something new: what households alike came to buy. An old purchase fades, a thousand purchases count as ten.
-    "for_you": Recipe((Term(HOUSEHOLDS, TASTE, days=90, power=1 / 3),), hides=("purchase", "dismiss"), filled=True),
-    "again": Recipe((Term(ITSELF, HABIT, days=120),), hides=("dismiss",)),
-    "together": Recipe((Term(PAIRS, QUESTION),), hides=("view", "cart", "purchase", "dismiss")),
-    "similar": Recipe((Term(SIMILAR, QUESTION),), hides=("view", "cart", "purchase", "dismiss")),
-    # The habit shows only where repeats are asked for, since a slate hides purchases otherwise.
-    "complete": Recipe(
-        (Term(BASKETS, CART), Term(PAIRS, CART, weight=0.5), Term(ITSELF, HABIT, weight=0.07, days=120, power=0.5)),
-        hides=("cart", "purchase", "dismiss"),
-        filled=True,
-    ),
-    "popular": Recipe((), hides=("dismiss",), filled=True),
-}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blend:
+    """What a training job may set of the slates; the rest of them is the table below."""
+
+    taste_days: float = 90.0  # in which what a household bought fades to 1/e, when new products are chosen by it
+    habit_days: float = 120.0  # in which a habit fades to 1/e
+    pairs_share: float = 0.5  # of what goes with each product of a cart, beside 1 for what completes baskets
+    habit_share: float = 0.07  # of the shopper's habit beside them
+
+
+def slates(blend: Blend) -> Mapping[SlateName, Recipe]:
+    habit = blend.habit_days
+    return {
+        # Something new: what households alike came to buy. An old purchase fades, a thousand purchases count as ten.
+        "for_you": Recipe(
+            (Term(HOUSEHOLDS, TASTE, days=blend.taste_days, power=1 / 3),), hides=("purchase", "dismiss"), filled=True
+        ),
+        "again": Recipe((Term(REBOUGHT, HABIT, days=habit),), hides=("dismiss",)),
+        "together": Recipe((Term(PAIRS, QUESTION),), hides=("view", "cart", "purchase", "dismiss")),
+        "similar": Recipe((Term(SIMILAR, QUESTION),), hides=("view", "cart", "purchase", "dismiss")),
+        # The habit shows only where repeats are asked for, since a slate hides purchases otherwise.
+        "complete": Recipe(
+            (
+                Term(BASKETS, CART),
+                Term(PAIRS, CART, weight=blend.pairs_share),
+                Term(ITSELF, HABIT, weight=blend.habit_share, days=habit, power=0.5),
+            ),
+            hides=("cart", "purchase", "dismiss"),
+            filled=True,
+        ),
+        "popular": Recipe((), hides=("dismiss",), filled=True),
+    }
+
+
+SLATES = slates(Blend())
 # Their point is products that the shopper has bought; elsewhere a purchase hides its product unless repeats are wanted.
 SHOWN_REPEATS: frozenset[SlateName] = frozenset({"again", "popular"})

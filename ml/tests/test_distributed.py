@@ -44,7 +44,7 @@ def weights(model: Model, row_set: str) -> dict[tuple[str, str], float]:
     return found
 
 
-@pytest.mark.parametrize("row_set", ["households", "baskets", "pairs", "similar", "itself"])
+@pytest.mark.parametrize("row_set", ["households", "baskets", "pairs", "similar", "itself", "rebought"])
 def test_every_weight_is_the_single_machines(learnt: Path, model: Model, row_set: str) -> None:
     expected, found = weights(model, row_set), weights(artefact.load(learnt / "model"), row_set)
 

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from ml import content, cooccurrence, data, ridge
 from ml.contract import EventRow, ProductRow, Query, SlateName
-from ml.learn import Hyperparameters, Learner, learn
+from ml.learn import Hyperparameters, Learner, Sales, learn, rebought
 from ml.model import Model
 from ml.tests import samples
 
@@ -62,7 +62,11 @@ def test_what_two_settings_share_changes_neither(tmp_path: Path) -> None:
     learner = Learner(export)
     learner.learn(Hyperparameters(), "first")
 
-    for settings in (Hyperparameters(household_penalty=8.0), Hyperparameters(damping=0.9, candidates=3)):
+    for settings in (
+        Hyperparameters(household_penalty=8.0),
+        Hyperparameters(damping=0.9, candidates=3),
+        Hyperparameters(trend=0.0, pair_history=0.5, rebuying=1.0),
+    ):
         again, alone = learner.learn(settings, "again").rows, learn(export, settings, "alone").rows
         assert [array.tobytes() for array in again] == [array.tobytes() for array in alone]
 
@@ -153,6 +157,32 @@ def test_a_catalogue_without_brand_new_products_is_left_as_it_is() -> None:
     rows = sparse.csr_matrix(np.array([[0, 0.4], [0.2, 0]], dtype=np.float32))
 
     assert (content.introduce(rows, rows, np.zeros(2, dtype=bool), lenders=2, share=0.5) != rows).nnz == 0
+
+
+def test_what_buyers_come_back_for_is_shown_again_before_what_more_have_bought_once(tmp_path: Path) -> None:
+    often = [(0, week, "p01") for week in range(8)]
+    once = [(shopper, 8, "p02") for shopper in range(1, 12)]
+    events = [
+        EventRow(
+            shopper=f"s{shopper}", basket=f"b{shopper}-{week}", product_id=product_id, kind="purchase", quantity=1,
+            time=DAY + timedelta(days=7 * week),
+        )
+        for shopper, week, product_id in [*often, *once]
+    ]  # fmt: skip
+    model = learn(data.read(samples.write_export(tmp_path, events)), samples.SETTINGS, "again")
+
+    assert model.product_ids[0] == "p02"
+    assert ask(model, "again", "p01", "p02") == ["p01", "p02"]
+
+
+def test_the_rate_of_coming_back_is_smoothed_and_one_where_nobody_does() -> None:
+    def sales(purchases: list[float], buyers: list[float]) -> Sales:
+        return Sales(np.ones(3), np.ones(3), np.array(purchases), np.array(buyers))
+
+    # 8 of 15 purchases are repeats; five average purchases are added to each product's own.
+    found = rebought(sales([10, 5, 0], [2, 5, 0]))
+    assert found == pytest.approx([(8 / (8 / 15) + 5) / 15, 5 / 10, 1])
+    assert rebought(sales([1, 2, 0], [1, 2, 0])).tolist() == [1, 1, 1]
 
 
 def test_similar_products_share_the_type_first(model: Model) -> None:
