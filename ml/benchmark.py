@@ -32,7 +32,7 @@ from ml.learn import Hyperparameters, Learner, learn
 from ml.model import Model
 from ml.published import published
 from ml.questions import Questions, ranked
-from ml.search import Grids, Search
+from ml.search import MARGIN, Grids, Search
 from ml.sets import Lines, SetError
 
 SEED = 20171204
@@ -89,7 +89,7 @@ def _export(directory: Path, tell: Callable[[], None]) -> Report:
     asked = [trial for trial in evaluate.trials(left, weeks, SEED) if trial.slate == "for_you"]
     learner = Learner(left)
     search: Search[Hyperparameters] = Search(
-        lambda settings: _mean(_foretold(learner.learn(settings, "trial"), asked)), tell, interactions.MARGIN
+        lambda settings: _mean(_foretold(learner.learn(settings, "trial"), asked)), tell, MARGIN
     )
     settings = search.best(Hyperparameters(), EXPORT_GRIDS, EXPORT_TRIALS)
     tuned = Moment.now()

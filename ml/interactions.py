@@ -19,13 +19,12 @@ from ml.cooccurrence import (
 )
 from ml.kernel import Codes, Places
 from ml.questions import Questions, Term, recall_and_ndcg
-from ml.search import Grids, Search
+from ml.search import MARGIN, Grids, Search
 from ml.sets import Lines
 
 NEIGHBOURS = 200
 VALIDATION = 0.1  # of the interactions
 TRIALS = {"pairs": 10, "ridge": 12, "blend": 8}
-MARGIN = 0.005  # of a score: a tenth held out at random cannot tell less, and the defaults are safe
 metrics = recall_and_ndcg
 
 

@@ -6,7 +6,7 @@ A model that does not beat popularity on the held-out weeks is not registered, a
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ml import evaluate
 from ml import place as places
@@ -21,7 +21,11 @@ from ml.submit import add_job_arguments, fleet_of, train
 def pipeline(place: Place, export_url: str, fleet: Fleet, given: Mapping[str, str]) -> str:
     """Run every step. Returns the deployed package's ARN. Raises AwsError, or GateError with nothing changed."""
     step = Stopwatch().step
-    job = train(place, export_url, fleet, given, step("train"))
+    return bring_out(place, train(place, export_url, fleet, given, step("train")), step)
+
+
+def bring_out(place: Place, job: TrainedJob, step: Callable[[str], Tell]) -> str:
+    """Every step after training."""
     report = training.evaluation(job)
     show(report, step("evaluate"))
     evaluate.gate(report)

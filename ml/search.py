@@ -7,6 +7,8 @@ from typing import Generic, TypeAlias, TypeVar
 Settings = TypeVar("Settings")
 Grids: TypeAlias = Mapping[str, Sequence[float]]  # each parameter's values in order, those searched first first
 
+MARGIN = 0.005  # share by which a score must beat the defaults', which are safe: held-out shoppers cannot tell less
+
 
 @dataclass
 class Search(Generic[Settings]):

@@ -47,11 +47,12 @@ def train(
     """Evaluate and fit, print the metrics as SageMaker's MetricDefinitions find them, and write the artefact.
 
     What is whole goes to ``checkpoints``. Of several hosts the first alone reports and writes; the others help it fit.
+    A tuning job's trial (skip_days) is judged and leaves no model: it would not know the newest weeks.
     """
     settings, run_settings = parse_hyperparameters(given)
-    days, seed = run_settings["holdout_days"], run_settings["seed"]
+    days, seed, trial = run_settings["holdout_days"], run_settings["seed"], run_settings["skip_days"] > 0
     export = data.read(export_directory)
-    if run_settings["skip_days"]:
+    if trial:
         export, _ = data.split(export, run_settings["skip_days"])
     print(f"{len(export.interactions):,} events, {len(export.catalogue):,} products, {export.unknown:,} events skipped "
           "because their product is unknown", flush=True)  # fmt: skip
@@ -61,10 +62,13 @@ def train(
         scoring, final = (Stages(fit, keeper, team).fill for fit in ("evaluation", "model"))
         if not hosts.leads:
             before, _ = data.split(export, days)
-            for known, fill in ((before, scoring), (export, final)):
-                Learner(known, fill).fit(settings)
+            Learner(before, scoring).fit(settings)
+            if not trial:
+                Learner(export, final).fit(settings)
             return None
         report = _evaluated(keeper, lambda: evaluate.evaluate(export, settings, days, seed, fill=scoring))
+        if trial:
+            return report
         model = learn(export, settings, new_version(), final)
     ends = export.interactions.day[[0, -1]].tolist()
     first, last = ((datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).isoformat() for day in ends)
@@ -104,8 +108,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _on_a_laptop(arguments: argparse.Namespace) -> int:
     given = dict(arguments.set)
     output: Path = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
     report = train(arguments.export, output / "model", given)
-    artefact.pack(output / "model", output / "model.tar.gz")
+    if not parse_hyperparameters(given)[1]["skip_days"]:
+        artefact.pack(output / "model", output / "model.tar.gz")
     (output / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n")
     return 0
 

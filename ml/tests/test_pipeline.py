@@ -9,18 +9,20 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from ml import artefact, evaluate, pipeline, tune
+from ml import artefact, evaluate, pipeline, submit, tune
 from ml.__main__ import main
 from ml.aws import client, endpoints, objects, registry, training
-from ml.aws.training import TrainedJob
+from ml.aws.client import Tell
+from ml.aws.training import Fleet, TrainedJob
 from ml.contract import parse_response
+from ml.place import Place
 from ml.tests import samples
 
 WORDS = [
@@ -242,9 +244,17 @@ def test_hyperparameter_that_does_not_exist_costs_no_job(capsys: pytest.CaptureF
     assert jobs() == before
 
 
-def judged(objective: float) -> Callable[..., TrainedJob]:
-    """The job that trains the defaults, with an objective of the test's choice."""
-    return lambda *_: TrainedJob("defaults", "arn:…", "s3://…", "s3://…", {evaluate.OBJECTIVE: objective})
+def judged(trial: float, newest: float) -> Callable[..., TrainedJob]:
+    """Training, but the defaults' objectives are the test's choice: on the weeks of trials, and on the newest."""
+
+    def trained(place: Place, export_url: str, fleet: Fleet, given: Mapping[str, str], tell: Tell) -> TrainedJob:
+        tuned = len(given) > 2
+        if tuned:
+            return submit.train(place, export_url, fleet, given, tell)
+        objective = trial if "skip_days" in given else newest
+        return TrainedJob("defaults", "arn:…", "s3://…", "s3://…", {evaluate.OBJECTIVE: objective})
+
+    return trained
 
 
 @pytest.mark.usefixtures("deployed")
@@ -252,7 +262,7 @@ def judged(objective: float) -> Callable[..., TrainedJob]:
 def test_best_trial_s_settings_are_trained_on_everything_and_deployed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tune, "train", judged(0.001))
+    monkeypatch.setattr(tune, "train", judged(trial=0.001, newest=0.001))
     quickly = ["--bake", "1", "--keep", "1"]
     assert main(["tune", "--trials", "2", "--set", "candidates=12", "--deploy", *quickly, *WORDS]) == 0
     said = capsys.readouterr().out
@@ -276,10 +286,23 @@ def test_search_that_does_not_beat_the_defaults_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = endpoints.status("aisle"), registry.packages("aisle")
-    monkeypatch.setattr(tune, "train", judged(1.0))
+    monkeypatch.setattr(tune, "train", judged(trial=1.0, newest=0.001))
 
     assert main(["tune", "--trials", "1", "--set", "candidates=12", "--deploy", *WORDS]) == 1
     said = capsys.readouterr().out
-    assert "nothing beats the defaults" in said
+    assert "no trial beats the defaults" in said
     assert "IdenticalDataAndAlgorithm" in said  # it began from the search before
+    assert (endpoints.status("aisle"), registry.packages("aisle")) == before
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.timeout(300)
+def test_settings_that_lose_on_weeks_which_the_search_never_saw_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = endpoints.status("aisle"), registry.packages("aisle")
+    monkeypatch.setattr(tune, "train", judged(trial=0.001, newest=1.0))
+
+    assert main(["tune", "--trials", "1", "--set", "candidates=12", "--deploy", *WORDS]) == 1
+    assert "the defaults are better on the newest weeks" in capsys.readouterr().out
     assert (endpoints.status("aisle"), registry.packages("aisle")) == before

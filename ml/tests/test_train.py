@@ -56,6 +56,17 @@ def test_a_training_job_leaves_a_model_metrics_and_its_evaluation(base: Path) ->
     assert not (base / "output" / "failure").exists()
 
 
+def test_a_trial_is_judged_without_the_newest_weeks_and_leaves_no_model(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (base / "input" / "config" / "hyperparameters.json").write_text('{"candidates": "12", "skip_days": "28"}')
+
+    assert main(["train"]) == 0
+    assert f"{evaluate.OBJECTIVE}=" in capsys.readouterr().out
+    assert (base / "output" / "data" / "evaluation.json").is_file()
+    assert not list(base.glob("model/*"))
+
+
 def test_a_job_that_cannot_learn_fails_and_says_why(base: Path) -> None:
     (base / "input" / "data" / "export" / "_SUCCESS").unlink()
 
