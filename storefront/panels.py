@@ -6,13 +6,15 @@ aside are checked here, at render; that is why a slate carries more ids than a p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from django.urls import reverse
 
 from recommender import recommendations
 from recommender.recommendations import Item, Slate
-from storefront.models import OnCard, Product, on_cards
+from storefront.models import OnCard, Product, bare_name, on_cards
 from storefront.visitor import Visitor
 
 SHOWN = {"for_you": 12, "again": 6, "together": 4, "similar": 8, "complete": 4, "popular": 12}
@@ -43,8 +45,7 @@ NAMED = {"for_you", "complete"}  # whose reasons name a product
 PERSONAL = {"fresh", "stale", "viewed"}  # only these are worth swapping in under a shopper's eyes
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     product: Product | OnCard
     position: int = 0
     because: str = ""
@@ -117,7 +118,7 @@ def reason(visitor: Visitor, because: OnCard | None, slate: Slate) -> str:
         return "You bought this before"
     if because is None or name not in NAMED:
         return ""
-    what = because.label.bare_name  # a card has two lines for it
+    what = bare_name(because)  # a card has two lines for it
     if because.product_id in visitor.cart:
         return f"Goes with {what} in your cart"
     if because.product_id in visitor.viewed:
@@ -140,7 +141,12 @@ def newer(visitor: Visitor, seen: str, look: int, product: Product | None) -> Pa
 
 
 def poll_address(seen: str, look: int, product_id: str) -> str:
-    return f"{reverse('panel')}?{urlencode({'seen': seen, 'n': look, 'at': product_id})}"
+    return f"{_address('panel')}?{urlencode({'seen': seen, 'n': look, 'at': product_id})}"
+
+
+@cache
+def _address(name: str) -> str:
+    return reverse(name)
 
 
 def _panels(
@@ -195,7 +201,7 @@ def _with_others(panel: Panel, product: Product | None, skipped: int) -> Panel:
     after, most = skipped + SHOWN[panel.name], len(panel.slate.items)
     if most <= SHOWN[panel.name]:
         return panel
-    page = product.get_absolute_url() if product else reverse("home")
+    page = product.get_absolute_url() if product else _address("home")
     return replace(panel, others=f"{page}?others={after}" if after < most else page)
 
 
