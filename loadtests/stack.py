@@ -168,8 +168,7 @@ class Stack:
         self.serve("cloud", sys.executable, *cloud, ready=lambda: "ready:" in self.parts["cloud"].tail())
         self._say("a small shop")
         self._load()
-        web = ("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.ports["web"]),
-               "--workers", "1", "--blocking-threads", "4", "storefront.wsgi:application")  # fmt: skip
+        web = ("serve.py", "--host", "127.0.0.1", "--port", str(self.ports["web"]), "--workers", "1")
         self.serve("web", sys.executable, *web, ready=lambda: self.answers("web"))
         self._say("training and deployment")
         self.deploy()

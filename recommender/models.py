@@ -140,7 +140,7 @@ def taken(shopper_id: int, product_ids: Collection[str]) -> Taken:
     """
     listed = list(product_ids)
     with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
+        if cursor.db.vendor == "sqlite":
             cursor.execute(_TAKEN_SQLITE, [shopper_id, orjson.dumps(listed).decode(), shopper_id])
         else:
             cursor.execute(_TAKEN, [shopper_id, shopper_id, listed])

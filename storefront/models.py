@@ -143,7 +143,7 @@ def on_cards(product_ids: Collection[str]) -> dict[str, OnCard]:
         return {}
     listed = list(product_ids)
     with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
+        if cursor.db.vendor == "sqlite":
             cursor.execute(_ON_CARDS_SQLITE, [orjson.dumps(listed).decode()])
         else:
             cursor.execute(_ON_CARDS, [listed])

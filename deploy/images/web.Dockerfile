@@ -14,14 +14,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     GRANIAN_HOST=0.0.0.0 \
     GRANIAN_PORT=8000 \
-    GRANIAN_INTERFACE=wsgi \
-    GRANIAN_BLOCKING_THREADS=4 \
     GRANIAN_RESPAWN_FAILED_WORKERS=true \
     GRANIAN_WORKERS_KILL_TIMEOUT=25
 RUN /usr/local/bin/python -m pip uninstall --yes pip setuptools wheel && useradd --system --uid 10001 --no-create-home aisle
 WORKDIR /opt/aisle
 COPY --from=packages /opt/venv /opt/venv
-COPY manage.py manage.py
+COPY manage.py serve.py ./
 # Of the cloud half, the wire alone.
 COPY ml/__init__.py ml/contract.py ml/
 COPY recommender/ recommender/
@@ -34,4 +32,4 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --start-period=30s --interval=10s --timeout=3s \
   CMD ["python", "healthy.py", "http://127.0.0.1:$GRANIAN_PORT/healthz"]
-CMD ["granian", "storefront.wsgi:application"]
+CMD ["python", "serve.py"]

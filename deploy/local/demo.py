@@ -232,9 +232,9 @@ def start_web(demo: Demo, static: "Future[None]") -> None:
     with demo.stages.stage("Web server") as stage:
         stage.tell(f"granian, on port {demo.web_port}")
         web = demo.python(
-            "web", "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(demo.web_port),
-            "--workers", str(max(1, (os.cpu_count() or 1) // 2)), "--blocking-threads", "4",
-            "--respawn-failed-workers", "--workers-kill-timeout", "5", "storefront.wsgi:application",
+            "web", "serve.py", "--host", "127.0.0.1", "--port", str(demo.web_port),
+            "--workers", str(max(1, (os.cpu_count() or 1) // 2)), "--respawn-failed-workers",
+            "--workers-kill-timeout", "5",
         )  # fmt: skip
         demo.supervisor.serve(web)
 

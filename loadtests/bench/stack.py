@@ -114,11 +114,8 @@ class Stack:
         if not (ROOT / "staticfiles").exists():
             self.python("collectstatic", "manage.py", "collectstatic", "--no-input", "-v", "0").finish()
         port = free_port()
-        part = self.python(
-            "web", "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-            "--workers", "1", "--blocking-threads", "4", "storefront.wsgi:application",
-            under_test=under_test, env=env,
-        )  # fmt: skip
+        arguments = ("serve.py", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+        part = self.python("web", *arguments, under_test=under_test, env=env)
         part.wait_until(lambda: answers(port))
         return part, port
 

@@ -63,9 +63,7 @@ def consent(context: Context) -> SafeString:
     request = context["request"]
     if visitors.of(request).consent:
         return NOTHING
-    return fragment("consent.html", "csrf_token", "next").fill(
-        csrf_token=_token(context), next=request.get_full_path()
-    )
+    return fragment("consent.html", "csrf_token", "next").fill(csrf_token=_token(context), next=request.get_full_path())
 
 
 @register.simple_tag
