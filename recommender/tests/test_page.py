@@ -153,6 +153,14 @@ class TestThereIsAlwaysSomethingToShow:
         assert self.shown(2) == ("viewed", ["beside"])
         assert waiting(redis) == set()
 
+    @pytest.mark.parametrize("lost", ["SCRIPT FLUSH", "CLIENT KILL TYPE normal"])
+    def test_a_redis_that_was_restarted_is_read_as_before(self, redis: Redis, lost: str) -> None:
+        self.fill()
+        before = self.shown(1)
+        assert before == ("fresh", ["own"])
+        redis.execute_command(lost)
+        assert self.shown(1) == before
+
     def test_a_redis_that_is_away_is_asked_once_a_second_and_not_by_every_page(
         self, redis: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
