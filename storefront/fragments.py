@@ -12,7 +12,7 @@ from html import escape
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-_KEPT = 30_000  # of one process: the cards of a catalogue of twenty thousand take about thirty megabytes
+KEPT = 30_000  # of one process: the cards of a catalogue of twenty thousand take about thirty megabytes
 # In place of a slot's text while its template is rendered. Random, so that no product's name can be taken for one.
 _MARK = f"slot-{secrets.token_hex(8)}-"
 _MARKED = re.compile(rf"{_MARK}(\w+)-")
@@ -40,8 +40,10 @@ def _escaped(slot: object) -> str:
     return str(slot) if isinstance(slot, int) else escape(str(slot))
 
 
-@lru_cache(maxsize=_KEPT)
-def fragment(template: str, *slots: str, **context: object) -> Fragment:
+def made(template: str, *slots: str, **context: object) -> Fragment:
     """This template, rendered with this context but for its slots."""
     marks = {slot: SafeString(f"{_MARK}{slot}-") for slot in slots}
     return Fragment(render_to_string(template, {**context, **marks}))
+
+
+fragment = lru_cache(maxsize=KEPT)(made)

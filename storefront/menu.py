@@ -9,6 +9,8 @@ from django.utils.text import slugify
 from storefront import index as catalogue
 from storefront.index import Index
 
+IN_MENU = 8  # departments that fit beside each other; the home page shows all of them
+
 
 @dataclass(slots=True)
 class Category:
@@ -45,10 +47,20 @@ def departments() -> dict[str, Department]:
     return _of(catalogue.current())
 
 
+def named() -> tuple[tuple[str, str], ...]:
+    """Names and slugs of those in the menu of every page."""
+    return _named(catalogue.current())
+
+
 def place(department: str, category: str) -> Category | None:
     """Where a product stands in the menu; None for one that came after the catalogue was last read."""
     found = departments().get(slugify(department) or "other")
     return found.categories.get(slugify(category) or "other") if found else None
+
+
+@lru_cache(maxsize=1)
+def _named(index: Index) -> tuple[tuple[str, str], ...]:
+    return tuple((one.name, one.slug) for one in _of(index).values())[:IN_MENU]
 
 
 @lru_cache(maxsize=1)

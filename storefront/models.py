@@ -127,7 +127,7 @@ class Product(models.Model):
         return self.stock > 0 and not self.hidden
 
 
-# All rows as one text of JSON: a fifth cheaper, and SQLite's driver offers the interpreter to other threads at each row.
+# All rows as one text of JSON: a fifth cheaper, and SQLite's driver gives up the interpreter at each row.
 _ON_CARDS = f"""
 SELECT json_agg(json_build_array({", ".join(OnCard._fields)}))::text FROM storefront_product WHERE product_id = ANY(%s)
 """  # noqa: S608 - names of our own

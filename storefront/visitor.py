@@ -14,6 +14,8 @@ from django.conf import settings
 from django.core.signing import BadSignature
 from django.db import connection
 from django.http import HttpRequest, HttpResponseBase
+from django.middleware.csrf import get_token
+from django.utils.safestring import SafeString
 
 from recommender import events
 from storefront import session
@@ -125,6 +127,11 @@ class Visitor:
                 "SELECT product_id, quantity FROM storefront_cartline WHERE cart_id = %s ORDER BY id", [self.cart_id]
             )
             return dict(cursor.fetchall())
+
+    @cached_property
+    def token(self) -> SafeString:
+        """Of this page's forms: letters and digits. Django's own is lazy, and asked anew by each form."""
+        return SafeString(get_token(self.request))
 
     @property
     def cart_count(self) -> int:

@@ -158,7 +158,7 @@ class TestThereIsAlwaysSomethingToShow:
         self.fill()
         before = self.shown(1)
         assert before == ("fresh", ["own"])
-        redis.execute_command(lost)
+        redis.execute_command(lost)  # type: ignore[no-untyped-call]
         assert self.shown(1) == before
 
     def test_a_redis_that_is_away_is_asked_once_a_second_and_not_by_every_page(

@@ -1,6 +1,7 @@
 """What every page of the shop needs in its templates. Whatever many pages share is a fragment: see fragments.py."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -10,13 +11,12 @@ from django.utils.safestring import SafeString
 from storefront import menu, panels
 from storefront import visitor as visitors
 from storefront.art import address as addressed
-from storefront.fragments import fragment
+from storefront.fragments import KEPT, Fragment, fragment, made
 from storefront.models import Label, OnCard, Product
 
 register = template.Library()
 
 CURRENCY = "$"
-IN_MENU = 8  # departments that fit beside each other; the home page shows all of them
 NOTHING = SafeString("")
 
 
@@ -48,22 +48,22 @@ def masthead(context: Context) -> SafeString:
     """The top of every page, up to the departments."""
     who = visitors.of(context["request"])
     there, count = context.get("department"), who.cart_count
-    departments = list(menu.departments().values())[:IN_MENU]
     found = fragment(
         "masthead.html", "query", "csrf_token", "name", *(("count",) if count else ()),
         is_signed_in=who.is_signed_in, consent=who.consent,
-        departments=tuple((one.name, one.slug) for one in departments), here=there.slug if there else "",
+        departments=menu.named(), here=there.slug if there else "",
     )  # fmt: skip
-    return found.fill(query=context.get("query") or "", csrf_token=_token(context), name=who.name, count=count)
+    return found.fill(query=context.get("query") or "", csrf_token=who.token, name=who.name, count=count)
 
 
 @register.simple_tag(takes_context=True)
 def consent(context: Context) -> SafeString:
     """The banner, until the visitor chooses."""
     request = context["request"]
-    if visitors.of(request).consent:
+    who = visitors.of(request)
+    if who.consent:
         return NOTHING
-    return fragment("consent.html", "csrf_token", "next").fill(csrf_token=_token(context), next=request.get_full_path())
+    return fragment("consent.html", "csrf_token", "next").fill(csrf_token=who.token, next=request.get_full_path())
 
 
 @register.simple_tag
@@ -78,7 +78,7 @@ def panel(context: Context, shown: panels.Panel | None) -> SafeString:
     """A panel, or nothing where there is none."""
     if not shown:
         return NOTHING
-    slate = shown.slate
+    request, slate = context["request"], shown.slate
     polls = ("poll", "delay") if shown.poll else ()
     found = fragment(
         "panel_section.html", "title", "slate_id", "model_version", "arm", "source", "csrf_token", "next", "cards",
@@ -86,14 +86,9 @@ def panel(context: Context, shown: panels.Panel | None) -> SafeString:
     )  # fmt: skip
     return found.fill(
         title=shown.title, slate_id=slate.slate_id, model_version=slate.model_version, arm=slate.arm,
-        source=slate.source, csrf_token=_token(context), next=context["request"].get_full_path(),
+        source=slate.source, csrf_token=visitors.of(request).token, next=request.get_full_path(),
         cards=_cards(shown.cards, shown.name, shown.reasoned), others=shown.others, poll=shown.poll, delay=shown.delay,
     )  # fmt: skip
-
-
-def _token(context: Context) -> SafeString:
-    """Letters and digits, as text: Django's is lazy, and whatever is asked of it takes longer than to fill a card."""
-    return SafeString(context["csrf_token"])
 
 
 @register.simple_tag
@@ -103,18 +98,36 @@ def cards(shown: Sequence[panels.Card], restored: bool = False) -> SafeString:
 
 
 def _cards(shown: Sequence[panels.Card], name: str, reasoned: bool, restored: bool = False) -> SafeString:
-    return SafeString("".join(_card(card, name, reasoned, restored) for card in shown))
+    panel = SafeString(name)
+    return SafeString("".join([_card(card, panel, reasoned, restored) for card in shown]))
 
 
-def _card(card: panels.Card, name: str, reasoned: bool, restored: bool) -> SafeString:
+def _card(card: panels.Card, panel: SafeString, reasoned: bool, restored: bool) -> SafeString:
     product = card.product
-    found = fragment(
-        "card.html", "panel", *(("position",) if card.position else ()), *(("because",) if reasoned else ()),
-        product=product.label, price_cents=product.price_cents, can_be_bought=product.can_be_bought,
-        in_cart=card.in_cart, may_dismiss=restored or name == "for_you", restored=restored,
+    found = _blank(
+        product[:8] if isinstance(product, OnCard) else (*product.label, product.price_cents),
+        product.can_be_bought, card.in_cart, bool(card.position), reasoned, restored or panel == "for_you", restored,
     )  # fmt: skip
     # Where a reason may come later, its place says meanwhile where the product stands: no hole, and nothing moves.
-    return found.fill(panel=name, position=card.position, because=card.because or product.category)
+    return found.fill(panel=panel, position=card.position, because=card.because or product.category)
+
+
+@lru_cache(maxsize=KEPT)
+def _blank(
+    told: tuple[Any, ...],
+    can_be_bought: bool,
+    in_cart: int,
+    placed: bool,
+    reasoned: bool,
+    may_dismiss: bool,
+    restored: bool,
+) -> Fragment:
+    """A card of what is ``told`` of a product (its label, its price), but for its panel, position and reason."""
+    return made(
+        "card.html", "panel", *(("position",) if placed else ()), *(("because",) if reasoned else ()),
+        product=Label._make(told[:7]), price_cents=told[7], can_be_bought=can_be_bought, in_cart=in_cart,
+        may_dismiss=may_dismiss, restored=restored,
+    )  # fmt: skip
 
 
 @register.simple_tag(takes_context=True)
