@@ -1,7 +1,7 @@
 """From keys to what the model is asked: histories folded, cut and aged; never whose they are."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +16,8 @@ from recommender.models import Event, History, generations
 MAX_HISTORY = contract.MAX_HISTORY
 # More than a panel shows, because the shop hides what became untrue: sold out, in the cart, bought, dismissed.
 LONG, SHORT = 48, 24
+# What a request may weigh; the contract's limit leaves room for the envelope.
+MOST_BYTES = contract.MAX_BYTES - 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,21 @@ def build(wanted: Sequence[str], now: float) -> list[Wanted]:
         else:
             built.append(Wanted(key, *_anonymous(family, content)))
     return built
+
+
+def batches(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
+    """Those of one arm, since the variant is a property of the call, up to so many bytes."""
+    for arm in sorted({one.arm for one in wanted}):
+        batch: list[Wanted] = []
+        weight = 0
+        for one in (each for each in wanted if each.arm == arm):
+            weighs = len(one.query) + 1
+            if batch and weight + weighs > MOST_BYTES:
+                yield batch
+                batch, weight = [], 0
+            batch.append(one)
+            weight += weighs
+        yield batch
 
 
 def _of_shopper(key: str, shopper_id: int, history: History, generation: int, now: float) -> Wanted:

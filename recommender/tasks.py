@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 AWAY_SECONDS = 1  # before the database or Redis is tried again
 TRIES = 10  # to give keys back; a Redis that is away for longer has mostly forgotten them
 BATCH = 256  # keys taken at once: one call, or two where all have the longest histories
-# What a request may weigh; the contract's limit leaves room for the envelope.
-MOST_BYTES = contract.MAX_BYTES - 100_000
 # The sweep looks at events that are this old: younger ones are probably being drained right now…
 _SETTLED = timedelta(seconds=5)
 # …and goes over this much of the past again, since a transaction may commit after a later one.
@@ -97,7 +95,7 @@ def refresh() -> int:
     counters.observe("queue_wait_seconds", taken.waited)
     kept = 0
     try:
-        for batch in _batches(queries.build(taken.keys, time.time())):
+        for batch in queries.batches(queries.build(taken.keys, time.time())):
             kept += _put(batch, taken)
     except aws.EndpointError as error:
         _back_off(taken, aws.backoff(), error)
@@ -123,21 +121,6 @@ def _put(batch: Sequence[Wanted], taken: pending.Taken) -> int:
     kept = len(verdicts) - verdicts.count(cache.REFUSED)
     counters.count("slates_written", kept)
     return kept
-
-
-def _batches(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
-    """Those of one arm, since the variant is a property of the call, up to so many bytes."""
-    for arm in sorted({one.arm for one in wanted}):
-        batch: list[Wanted] = []
-        weight = 0
-        for one in (each for each in wanted if each.arm == arm):
-            weighs = len(one.query) + 1
-            if batch and weight + weighs > MOST_BYTES:
-                yield batch
-                batch, weight = [], 0
-            batch.append(one)
-            weight += weighs
-        yield batch
 
 
 def _entries(batch: Sequence[Wanted]) -> list[cache.Entry]:

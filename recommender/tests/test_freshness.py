@@ -14,7 +14,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from redis import Redis
 
-from recommender import aws, cache, counters, events, keys, pending, privacy, recommendations, tasks
+from recommender import aws, cache, counters, events, keys, pending, privacy, queries, recommendations, tasks
 from recommender.events import NewEvent
 from recommender.models import Event
 from recommender.tests.conftest import wait_for, waiting
@@ -337,7 +337,7 @@ class TestBackingOff:
     def test_requests_are_bounded_by_bytes(
         self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tasks, "MOST_BYTES", 1_000)
+        monkeypatch.setattr(queries, "MOST_BYTES", 1_000)
         pending.add([f"product:p{n}" for n in range(20)])
         assert tasks.refresh() == 20
         assert len(endpoint.requests) > 4
