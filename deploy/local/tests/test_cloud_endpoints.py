@@ -175,7 +175,11 @@ def tarball(**files: bytes) -> bytes:
     return packed.getvalue()
 
 
-@pytest.mark.parametrize("body", [b"not a tarball", tarball(UPevil=b"x"), tarball(behaviour=b"well" * 99)[:-20]])
+@pytest.mark.parametrize(
+    "body",
+    [b"not a tarball", tarball(UPevil=b"x"), tarball(behaviour=b"well" * 99)[:-20]],
+    ids=["no tarball", "out of its folder", "cut short"],
+)
 def test_unsound_model_data_fails_the_endpoint_and_escapes_nowhere(aws: Aws, cloud: LocalCloud, body: bytes) -> None:
     aws.make_bucket()
     aws.s3.put_object(Bucket="aisle", Key="model.tar.gz", Body=body)
