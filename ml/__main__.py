@@ -23,6 +23,7 @@ VERBS = {
     "deploy": ("ml.deploy", "move the endpoint to a registered model, by a canary"),
     "rollback": ("ml.rollback", "move the endpoint back to what served before"),
     "status": ("ml.status", "say what the endpoint serves, what is on its way, and what is registered"),
+    "delete": ("ml.delete", "delete the endpoint and what was made for it, so that nothing is paid any more"),
     "rightsize": ("ml.rightsize", "say which instance and how many workers serve at what cost, on AWS or here"),
     "tune": ("ml.tune", "search for better hyperparameters by training jobs in the cloud"),
     "pipeline": ("ml.pipeline", "train, gate, register and deploy: the whole loop in the cloud"),

@@ -98,9 +98,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_names(parser: argparse.ArgumentParser) -> None:
     """The flags of a verb that needs no more than names."""
-    name = os.environ.get("RECOMMENDER_ENDPOINT", "aisle")
-    parser.add_argument("--endpoint", default=name, help="RECOMMENDER_ENDPOINT (%(default)s)")
+    add_endpoint(parser)
     parser.add_argument("--group", default="aisle", help="the registry's model package group (%(default)s)")
+
+
+def add_endpoint(parser: argparse.ArgumentParser) -> None:
+    name = os.environ.get("RECOMMENDER_ENDPOINT", "aisle")
+    parser.add_argument("--endpoint", default=name, metavar="NAME", help="RECOMMENDER_ENDPOINT (%(default)s)")
 
 
 class Stopwatch:

@@ -10,9 +10,9 @@ from deploy.local.environment import ENV_FILE, STATE
 
 
 def demo(arguments: argparse.Namespace) -> int:
-    from deploy.local import demo
+    from deploy.local import launcher
 
-    return demo.run(arguments.data)
+    return launcher.run(arguments.data)
 
 
 def cloud(arguments: argparse.Namespace) -> int:

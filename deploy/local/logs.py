@@ -50,7 +50,7 @@ class Follower:
         return [line.decode(errors="replace") for line in lines]
 
     def rest(self) -> list[str]:
-        """What is left, the last line's missing end included; afterwards it begins at the start of the file again."""
+        """What is left, the last line's missing end included; nothing when it is asked again."""
         lines = [*self.lines(), self._unfinished.decode(errors="replace")]
-        self._read, self._unfinished = 0, b""
+        self._unfinished = b""
         return lines

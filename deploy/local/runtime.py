@@ -7,16 +7,13 @@ raises the classes it would raise in production. Signatures must be there but ar
 import asyncio
 import datetime
 import io
-import json
 import logging
 import re
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future
-from http import HTTPStatus
 
 import aiohttp
 from aiohttp import web
@@ -24,14 +21,14 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
 
-from deploy.local import faults
+from deploy.local import faults, replies
 from deploy.local.capture import Call, Capture
 from deploy.local.endpoints import Endpoints
 from deploy.local.faults import BadFault, Faults, Switch
 from deploy.local.fleets import Fleet, Variant
 from deploy.local.metrics import Metrics
+from deploy.local.replies import ATTRIBUTES_HEADER
 
-SERVER = "Aisle local cloud (a stand-in for AWS)"
 FAULTS_PATH = "/local-cloud/faults"
 INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
 CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/,]+/\d{8}/([^/,]+)/sagemaker/aws4_request")
@@ -39,9 +36,6 @@ MOST_BYTES = 25 * 1024 * 1024  # a real-time endpoint's payload
 MODEL_SECONDS = 60.0
 FLUSH_SECONDS = 5.0
 MOST_COPIES = 64  # under way to shadows; a shadow that is slower than that misses calls
-VARIANT_HEADER = "x-Amzn-Invoked-Production-Variant"
-ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
-SAID = {"Server": SERVER, "X-Local-Cloud": "stand-in"}
 
 log = logging.getLogger("deploy.local")
 
@@ -122,7 +116,7 @@ class Runtime:
             return await self._invoke(request, match[1])
         if request.path == FAULTS_PATH:
             return await self._faulty(request)
-        return _error(
+        return replies.error(
             404, "UnknownOperationException", f"{request.method} {request.path} is nothing of the local cloud"
         )
 
@@ -132,9 +126,9 @@ class Runtime:
             try:
                 self._switch.now = faults.parse(await request.read())
             except BadFault as bad:
-                return _json(400, {"error": str(bad), "field": str(bad).partition(":")[0]})
+                return replies.json_reply(400, {"error": str(bad), "field": str(bad).partition(":")[0]})
             log.info("faults: %s", self._faults)
-        return _json(200, self._faults.shown())
+        return replies.json_reply(200, self._faults.shown())
 
     async def _invoke(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
         started = time.perf_counter()
@@ -142,25 +136,27 @@ class Runtime:
         delayed = await self._suffer(request)
         signed = CREDENTIAL.match(request.headers.get("Authorization", ""))
         if signed is None:
-            return _error(403, "MissingAuthenticationToken", "Missing Authentication Token")
+            return replies.error(403, "MissingAuthenticationToken", "Missing Authentication Token")
         if body is None:
-            return _error(413, "413", f"HTTP content length exceeded {MOST_BYTES} bytes.")
+            return replies.error(413, "413", f"HTTP content length exceeded {MOST_BYTES} bytes.")
         befallen = self._faults.draw()
         if befallen == "throttle":
-            return _error(400, "ThrottlingException", "Rate exceeded", member="message")
+            return replies.error(400, "ThrottlingException", "Rate exceeded", member="message")
         if befallen == "error":
-            return _error(
+            return replies.error(
                 503, "ServiceUnavailable", "The service is currently unavailable (a fault of the local cloud)."
             )
         fleet = self._endpoints.fleet(signed[1], name)
         if fleet is None:
-            return _error(400, "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+            return replies.error(400, "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
         target = request.headers.get("X-Amzn-SageMaker-Target-Variant")
         variant = fleet.choose(target)
         if variant is None:
-            return _error(400, "ValidationError", f"Variant {target} not found in endpoint {name}.")
+            return replies.error(400, "ValidationError", f"Variant {target} not found in endpoint {name}.")
         if befallen == "nonsense":
-            return _answer(variant, b"<html>nonsense, a fault of the local cloud</html>", {"Content-Type": "text/html"})
+            return replies.answer(
+                variant, b"<html>nonsense, a fault of the local cloud</html>", {"Content-Type": "text/html"}
+            )
         return await self._ask(request, body, fleet, variant, started + delayed, broken=befallen == "model_error")
 
     async def _suffer(self, request: web.BaseRequest) -> float:
@@ -186,11 +182,11 @@ class Runtime:
         )
         answered = time.perf_counter()
         if 200 <= status < 300:
-            response: web.StreamResponse = _answer(variant, content, headers)
+            response: web.StreamResponse = replies.answer(variant, content, headers)
             if self._capture.wants(fleet.capture):
                 self._capture.add(_call(request, body, fleet, variant, headers, content))
         else:
-            response = _model_error(status, content, fleet)
+            response = replies.model_error(status, content, fleet)
         self._count(fleet, variant, status, answered - asked, asked - started + time.perf_counter() - answered)
         return response
 
@@ -285,37 +281,4 @@ def _call(
         request_type=request.headers.get("Content-Type", ""),
         response=content,
         response_type=headers.get("Content-Type", ""),
-    )
-
-
-def _answer(variant: Variant, content: bytes, headers: Mapping[str, str]) -> web.Response:
-    shown = {**SAID, VARIANT_HEADER: variant.name, "x-amzn-RequestId": str(uuid.uuid4())}
-    for name in ("Content-Type", ATTRIBUTES_HEADER):
-        if name in headers:
-            shown[name] = headers[name]
-    return web.Response(body=content, headers=shown)
-
-
-def _model_error(status: int, content: bytes, fleet: Fleet) -> web.Response:
-    side = "client" if 400 <= status < 500 else "server"
-    text = content.decode(errors="replace")[:4_096]
-    stream = f"arn:aws:logs:{fleet.region}:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{fleet.name}"
-    return _error(
-        424, "ModelError", f'Received {side} error ({status}) from primary with message "{text}".',
-        OriginalStatusCode=status, OriginalMessage=text, LogStreamArn=stream,
-    )  # fmt: skip
-
-
-def _error(status: int, code: str, message: str, *, member: str = "Message", **members: object) -> web.Response:
-    return _json(
-        status, {member: message, **members}, {"x-amzn-ErrorType": code, "x-amzn-RequestId": str(uuid.uuid4())}
-    )
-
-
-def _json(status: int, content: object, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=HTTPStatus(status),
-        body=json.dumps(content).encode(),
-        content_type="application/json",
-        headers={**SAID, **(headers or {})},
     )

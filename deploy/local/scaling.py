@@ -36,14 +36,17 @@ class Scaler:
 
     def look(self) -> None:
         for region, backend in list(applicationautoscaling_backends[ACCOUNT].items()):
-            for policy in list(backend.policies.values()):
-                self._look(region, policy, backend.targets.get(policy.scalable_dimension, {}))
+            for key, policy in list(backend.policies.items()):
+                target = backend.targets.get(policy.scalable_dimension, {}).get(policy.resource_id)
+                if target is None:
+                    del backend.policies[key]  # AWS deletes a target's policies with it, moto does not
+                else:
+                    self._look(region, policy, target)
 
-    def _look(self, region: str, policy: Any, targets: Any) -> None:
+    def _look(self, region: str, policy: Any, target: Any) -> None:
         settings = policy.target_tracking_scaling_policy_configuration or {}
         metric = settings.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType")
-        target = targets.get(policy.resource_id)
-        if target is None or metric != METRIC or policy.service_namespace != "sagemaker":
+        if metric != METRIC or policy.service_namespace != "sagemaker":
             return
         _, name, _, variant = policy.resource_id.split("/")
         endpoint = registry.backend(region).endpoints.get(name)

@@ -100,6 +100,7 @@ class Server:
         self._stream.send(self._follower.rest())
         with contextlib.suppress(OSError):
             self._process.log.replace(self._process.log.with_suffix(".previous.log"))
+        self._follower = Follower(self._process.log)
         if self._stopping.wait(delay):
             return
         self._process.start()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ml.aws.client import clear, cloudwatch
-from ml.aws.configurations import VARIANT
+from ml.aws.configurations import VARIANT, prefix
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef
@@ -59,18 +59,21 @@ def of(config_name: str) -> list[Alarm]:
     return [Alarm(each["AlarmName"], each["StateValue"], each.get("StateReason", "")) for each in found]
 
 
-def keep_only(endpoint: str, config_name: str) -> None:
-    """Remove what this module made for configurations of an endpoint that do not serve. Raises AwsError."""
+def keep_only(endpoint: str, config_name: str = "") -> int:
+    """Remove what this module made for the endpoint's other configurations. Returns how many. Raises AwsError."""
     with clear(f"removing old alarms of {endpoint}"):
-        pages = cloudwatch().get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{endpoint}-")
-        old = [
-            alarm["AlarmName"]
-            for page in pages
-            for alarm in page["MetricAlarms"]
-            if alarm.get("AlarmDescription") == DESCRIPTION and not alarm["AlarmName"].startswith(f"{config_name}-")
-        ]
+        pages = cloudwatch().get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix(endpoint))
+        made = [each for page in pages for each in page["MetricAlarms"] if each.get("AlarmDescription") == DESCRIPTION]
+        old = [each["AlarmName"] for each in made if _is_of(each, endpoint) and not _is_of(each, endpoint, config_name)]
         for start in range(0, len(old), MOST_DELETED):
             cloudwatch().delete_alarms(AlarmNames=old[start : start + MOST_DELETED])
+    return len(old)
+
+
+def _is_of(alarm: Any, endpoint: str, config_name: str | None = None) -> bool:
+    """By what the alarm watches: a name's beginning may be another endpoint's too."""
+    watched = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+    return watched.get("EndpointName") == endpoint and config_name in (None, watched.get("EndpointConfigName"))
 
 
 def raise_one(config_name: str, why: str) -> None:

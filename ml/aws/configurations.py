@@ -6,13 +6,15 @@ Each carries the name of the one that it replaced, so that going back needs no m
 from dataclasses import dataclass
 from typing import Any
 
-from ml.aws.client import AwsError, clear, instance, sagemaker, stamp
+from botocore.exceptions import ClientError
+
+from ml.aws.client import AwsError, clear, instance, is_missing, sagemaker, stamp
 from ml.contract import CONTENT_TYPE
 
 # An update must keep its variants' names; with one name for ever no deployment can break that rule.
 VARIANT = "alltraffic"
 SHADOW = "shadow"
-REPLACES = "aisle:replaces"  # a tag
+REPLACES, SERVES = "aisle:replaces", "aisle:endpoint"  # tags: the configuration before, and whose it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,7 @@ def replaced_by(config_name: str) -> str:
     """The configuration that served before this one. Raises AwsError if none did, or if it is gone."""
     with clear(f"looking for what served before {config_name}"):
         arn = sagemaker().describe_endpoint_config(EndpointConfigName=config_name)["EndpointConfigArn"]
-        tags = sagemaker().list_tags(ResourceArn=arn)["Tags"]
-        before = next((tag["Value"] for tag in tags if tag["Key"] == REPLACES), "")
+        before = _tags(arn).get(REPLACES, "")
         if not before:
             raise AwsError(f"nothing served before {config_name}; `python -m ml deploy ARN` deploys what you name")
         sagemaker().describe_endpoint_config(EndpointConfigName=before)  # AWS would only find out while it updates
@@ -75,6 +76,34 @@ def packages_of(config_name: str) -> tuple[str, ...]:
         model = sagemaker().describe_model(ModelName=variant["ModelName"])
         found += [each.get("ModelPackageName", "") for each in model.get("Containers", [])]
     return tuple(filter(None, found))
+
+
+def delete_all(endpoint: str) -> int:
+    """Delete every configuration that was made for an endpoint, with its model. Returns how many. Raises AwsError.
+
+    Only once the endpoint is gone: AWS may need them for as long as it lives.
+    """
+    with clear(f"deleting the configurations of {endpoint}"):
+        pages = sagemaker().get_paginator("list_endpoint_configs").paginate(NameContains=prefix(endpoint))
+        found = [each for page in pages for each in page["EndpointConfigs"]]
+        own = [each for each in found if _tags(each["EndpointConfigArn"]).get(SERVES) == endpoint]
+        for each in own:
+            sagemaker().delete_endpoint_config(EndpointConfigName=each["EndpointConfigName"])
+            _delete_model(each["EndpointConfigName"])
+    return len(own)
+
+
+def _delete_model(name: str) -> None:
+    try:
+        sagemaker().delete_model(ModelName=name)
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+
+
+def _tags(arn: str) -> dict[str, str]:
+    pages = sagemaker().get_paginator("list_tags").paginate(ResourceArn=arn)
+    return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
 
 def _create_model(name: str, arn: str, hosting: Hosting) -> None:
@@ -93,7 +122,7 @@ def _create(name: str, hosting: Hosting, replaces: str, **variants: Any) -> None
             # Types that are not listed are captured as base64.
             "CaptureContentTypeHeader": {"JsonContentTypes": [CONTENT_TYPE]},
         },
-        Tags=[{"Key": REPLACES, "Value": replaces}],
+        Tags=[{"Key": REPLACES, "Value": replaces}, {"Key": SERVES, "Value": hosting.endpoint}],
     )
 
 
@@ -108,4 +137,9 @@ def _variant(name: str, model: str, hosting: Hosting) -> dict[str, Any]:
 
 
 def _name(arn: str, endpoint: str) -> str:
-    return f"{endpoint[:36]}-{arn.rpartition('/')[2]}-{stamp()}".lower()
+    return f"{prefix(endpoint)}{arn.rpartition('/')[2]}-{stamp()}"
+
+
+def prefix(endpoint: str) -> str:
+    """How the names of an endpoint's configurations, models and alarms begin; others' may begin so too."""
+    return f"{endpoint[:36]}-".lower()

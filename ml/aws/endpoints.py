@@ -67,10 +67,18 @@ def standing(endpoint: str) -> str:
         if found and found["EndpointStatus"] not in {"InService", "Failed"}:
             raise AwsError(f"the endpoint {endpoint} is {found['EndpointStatus']}; wait until it is in service")
         if found and found["EndpointStatus"] == "Failed":
-            sagemaker().delete_endpoint(EndpointName=endpoint)
-            _wait_until_gone(endpoint)
+            _delete(endpoint, lambda status: None)
             return ""
     return found["EndpointConfigName"] if found else ""
+
+
+def delete(endpoint: str, tell: Tell) -> bool:
+    """Return when there is no endpoint of that name; whether there was one. Raises AwsError."""
+    with clear(f"deleting the endpoint {endpoint}"):
+        if _described(endpoint) is None:
+            return False
+        _delete(endpoint, tell)
+    return True
 
 
 def create(endpoint: str, config_name: str) -> None:
@@ -168,6 +176,18 @@ def _described(endpoint: str) -> "DescribeEndpointOutputTypeDef | None":
         raise
 
 
+def _delete(endpoint: str, tell: Tell) -> None:
+    sagemaker().delete_endpoint(EndpointName=endpoint)
+    told = ""
+    for _ in polls():
+        found = _described(endpoint)
+        if found is None:
+            return
+        if found["EndpointStatus"] != told:
+            told = found["EndpointStatus"]
+            tell(told)
+
+
 def _pending(found: Any) -> tuple[Variant, ...]:
     return _variants(found.get("PendingDeploymentSummary", {}))
 
@@ -186,9 +206,3 @@ def _variants(found: Any) -> tuple[Variant, ...]:
         for kind in ("ProductionVariants", "ShadowProductionVariants")
         for each in found.get(kind, [])
     )
-
-
-def _wait_until_gone(endpoint: str) -> None:
-    for _ in polls():
-        if _described(endpoint) is None:
-            return

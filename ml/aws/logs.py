@@ -20,16 +20,18 @@ class Log:
     def lines(self) -> Iterator[str]:
         """What is new since the last time, stream by stream. Raises AwsError."""
         for stream in self._streams():
-            while events := self._events(stream):
-                yield from events
+            yield from self._rest(stream)
 
-    def _events(self, stream: str) -> list[str]:
-        token = self._next.get(stream)
-        going_on = {"nextToken": token} if token else {"startFromHead": True}
-        with clear(f"reading the log {stream}"):
-            found = logs().get_log_events(logGroupName=self._group, logStreamName=stream, **going_on)
-        self._next[stream] = found["nextForwardToken"]
-        return [event["message"] for event in found["events"]]
+    def _rest(self, stream: str) -> Iterator[str]:
+        """CloudWatch may answer with an empty page before the last; that it is the end, the same token says."""
+        token = None
+        while token is None or self._next[stream] != token:
+            token = self._next.get(stream)
+            going_on = {"nextToken": token} if token else {"startFromHead": True}
+            with clear(f"reading the log {stream}"):
+                found = logs().get_log_events(logGroupName=self._group, logStreamName=stream, **going_on)
+            self._next[stream] = found["nextForwardToken"]
+            yield from (event["message"] for event in found["events"])
 
     def _streams(self) -> list[str]:
         with clear(f"looking for the log {self._group}"):

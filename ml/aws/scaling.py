@@ -48,7 +48,7 @@ def register(endpoint: str, scaling: Scaling) -> None:
 
 
 def deregister(endpoint: str) -> None:
-    """Scale no more, if it did. Raises AwsError."""
+    """Scale no more, if it did; AWS deletes the policy with its target. Raises AwsError."""
     with clear(f"ending the autoscaling of {endpoint}"):
         if _targets(endpoint):
             autoscaling().deregister_scalable_target(**_target(endpoint))

@@ -62,15 +62,45 @@ def test_alarms_of_a_configuration_are_read_with_their_reasons(cloudwatch: Stubb
     assert alarms.of("aisle-7") == [alarms.Alarm("aisle-7-errors", "ALARM", "too many")]
 
 
-def test_only_our_own_alarms_of_old_configurations_go(cloudwatch: Stubber) -> None:
+def made(name: str, endpoint: str, config_name: str) -> dict[str, Any]:
+    """An alarm of ours as CloudWatch tells it."""
+    watched = {"EndpointName": endpoint, "EndpointConfigName": config_name}
+    return {
+        "AlarmName": name,
+        "AlarmDescription": alarms.DESCRIPTION,
+        "Dimensions": [{"Name": key, "Value": value} for key, value in watched.items()],
+    }
+
+
+def expect_alarms(cloudwatch: Stubber) -> None:
+    """Of two configurations of aisle, of an endpoint whose name begins with aisle's, and of somebody else."""
     found = [
-        {"AlarmName": "aisle-6-errors", "AlarmDescription": alarms.DESCRIPTION},
-        {"AlarmName": "aisle-7-errors", "AlarmDescription": alarms.DESCRIPTION},
-        {"AlarmName": "aisle-disk", "AlarmDescription": "somebody else's"},
+        made("aisle-6-errors", "aisle", "aisle-6"),
+        made("aisle-7-errors", "aisle", "aisle-7"),
+        made("aisle-beta-1-errors", "aisle-beta", "aisle-beta-1"),
+        {"AlarmName": "aisle-disk", "AlarmDescription": "somebody else's", "Dimensions": []},
     ]
     cloudwatch.add_response("describe_alarms", {"MetricAlarms": found}, {"AlarmNamePrefix": "aisle-"})
+
+
+def test_only_our_own_alarms_of_old_configurations_go(cloudwatch: Stubber) -> None:
+    expect_alarms(cloudwatch)
     cloudwatch.add_response("delete_alarms", {}, {"AlarmNames": ["aisle-6-errors"]})
-    alarms.keep_only("aisle", "aisle-7")
+    assert alarms.keep_only("aisle", "aisle-7") == 1
+
+
+def test_alarms_of_an_endpoint_that_is_no_more_go_and_no_others(cloudwatch: Stubber) -> None:
+    expect_alarms(cloudwatch)
+    cloudwatch.add_response("delete_alarms", {}, {"AlarmNames": ["aisle-6-errors", "aisle-7-errors"]})
+    assert alarms.keep_only("aisle") == 2
+
+
+def test_alarms_are_found_by_the_beginning_that_names_are_given(cloudwatch: Stubber) -> None:
+    long = "Recommender-" + "x" * 51
+    prefix = f"recommender-{'x' * 24}-"
+    found = {"MetricAlarms": [made(f"{prefix}7-errors", long, f"{prefix}7")]}
+    cloudwatch.add_response("describe_alarms", found, {"AlarmNamePrefix": prefix})
+    assert alarms.keep_only(long, f"{prefix}7") == 0
 
 
 def test_alarm_can_be_set_off_by_hand(cloudwatch: Stubber) -> None:

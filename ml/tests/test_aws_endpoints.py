@@ -72,7 +72,7 @@ def expect_model_and_config(sagemaker: Stubber, **variants: Any) -> None:
                 "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
                 "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
             },
-            "Tags": [{"Key": "aisle:replaces", "Value": "old"}],
+            "Tags": [{"Key": "aisle:replaces", "Value": "old"}, {"Key": "aisle:endpoint", "Value": ANY}],
         },
     )
 
@@ -118,6 +118,21 @@ def test_first_configuration_has_nothing_to_go_back_to(sagemaker: Stubber) -> No
         configurations.replaced_by("new")
 
 
+def test_only_an_endpoint_s_own_configurations_go_with_their_models(sagemaker: Stubber) -> None:
+    names = {"aisle-7-a": "aisle", "aisle-7-b": "aisle", "aisle-beta-1-c": "aisle-beta"}
+    arn = CONFIG_ARN.removesuffix("old")
+    found = [{"EndpointConfigName": name, "EndpointConfigArn": arn + name, "CreationTime": NOW} for name in names]
+    sagemaker.add_response("list_endpoint_configs", {"EndpointConfigs": found}, {"NameContains": "aisle-"})
+    for name, whose in names.items():
+        tags = {"Tags": [{"Key": "aisle:endpoint", "Value": whose}]}
+        sagemaker.add_response("list_tags", tags, {"ResourceArn": arn + name})
+    sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": "aisle-7-a"})
+    sagemaker.add_response("delete_model", {}, {"ModelName": "aisle-7-a"})
+    sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": "aisle-7-b"})
+    sagemaker.add_client_error("delete_model", "ValidationException", 'Could not find model "arn:…".')
+    assert configurations.delete_all("aisle") == 2
+
+
 # --- Endpoints -------------------------------------------------------------------------------------------
 
 
@@ -137,6 +152,23 @@ def test_failed_endpoint_is_deleted_so_that_it_can_be_made_anew(sagemaker: Stubb
     sagemaker.add_response("describe_endpoint", endpoint("Deleting"))
     sagemaker.add_client_error(*MISSING)
     assert endpoints.standing("aisle") == ""
+
+
+def test_deleting_returns_when_the_endpoint_is_gone(sagemaker: Stubber) -> None:
+    sagemaker.add_response("describe_endpoint", endpoint("InService"), {"EndpointName": "aisle"})
+    sagemaker.add_response("delete_endpoint", {}, {"EndpointName": "aisle"})
+    sagemaker.add_response("describe_endpoint", endpoint("Deleting"))
+    sagemaker.add_response("describe_endpoint", endpoint("Deleting"))
+    sagemaker.add_client_error(*MISSING)
+    told: list[str] = []
+
+    assert endpoints.delete("aisle", told.append)
+    assert told == ["Deleting"]
+
+
+def test_deleting_what_is_not_there_asks_for_nothing(sagemaker: Stubber) -> None:
+    sagemaker.add_client_error(*MISSING)
+    assert not endpoints.delete("aisle", lambda status: None)
 
 
 def test_endpoint_that_is_being_changed_is_left_alone(sagemaker: Stubber) -> None:

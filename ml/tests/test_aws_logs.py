@@ -35,6 +35,15 @@ def test_lines_are_told_once_and_in_order(logs: Stubber) -> None:
     assert list(log.lines()) == ["three"]
 
 
+def test_empty_page_is_not_taken_for_the_end(logs: Stubber) -> None:
+    add_streams(logs)
+    logs.add_response("get_log_events", found(token="f/1"), {**ASKED, "startFromHead": True})
+    logs.add_response("get_log_events", found("one", token="f/2"), {**ASKED, "nextToken": "f/1"})
+    logs.add_response("get_log_events", found(token="f/2"), {**ASKED, "nextToken": "f/2"})
+
+    assert list(Log(TRAINING_LOGS, "aisle-1/").lines()) == ["one"]
+
+
 def test_job_that_has_said_nothing_has_no_lines(logs: Stubber) -> None:
     logs.add_client_error("describe_log_streams", "ResourceNotFoundException")
     assert list(Log(TRAINING_LOGS, "aisle-1/").lines()) == []

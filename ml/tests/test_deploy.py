@@ -1,5 +1,6 @@
-"""The verbs deploy and status: what they need, in which order they act, what they say."""
+"""The verbs deploy, rollback, delete and status: what they need, in which order they act, what they say."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,11 +74,13 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     act(endpoints, "create", None, 1)
     act(endpoints, "update", None, 1)
     act(endpoints, "wait", None, 1)
+    act(endpoints, "delete", True, 0)
     act(configurations, "configure", "aisle-8", 0)
     act(configurations, "configure_shadow", "aisle-8", 0)
     act(configurations, "replaced_by", "aisle-6", 0)
+    act(configurations, "delete_all", 3, 0)
     act(alarms, "create", ["aisle-8-errors"], 1)
-    act(alarms, "keep_only", None, 1)
+    act(alarms, "keep_only", 4, -1)
     act(alarms, "raise_one", None, 0)
     act(scaling, "register", None)
     act(scaling, "deregister", None)
@@ -165,6 +168,31 @@ def test_rollback_of_nothing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints, "status", lambda name: None)
     with pytest.raises(AwsError, match="there is no endpoint aisle"):
         rollback.rollback("aisle", print)
+
+
+# --- Delete ----------------------------------------------------------------------------------------------
+
+GONE = ["deregister", "delete aisle", "keep_only aisle", "delete_all aisle"]  # configurations outlive their endpoint
+
+
+@pytest.mark.parametrize(("words", "typed"), [(["--yes"], ""), ([], "aisle\n")])
+def test_deleted_endpoint_leaves_nothing_to_pay(
+    acts: list[str], words: list[str], typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert main(["delete", *words]) == 0
+    assert acts == GONE
+    assert "3 endpoint configurations and their models deleted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("typed", ["", "y\n", "aisle-beta\n"])
+def test_endpoint_whose_name_is_not_typed_stays(
+    acts: list[str], typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert main(["delete"]) == 2
+    assert acts == []
+    assert "type aisle when asked, or add --yes" in capsys.readouterr().err
 
 
 # --- Status ----------------------------------------------------------------------------------------------

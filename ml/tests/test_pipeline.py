@@ -18,7 +18,7 @@ import pytest
 
 from ml import artefact, evaluate, pipeline, submit, tune
 from ml.__main__ import main
-from ml.aws import client, endpoints, objects, registry, training
+from ml.aws import client, endpoints, objects, registry, scaling, training
 from ml.aws.client import Tell
 from ml.aws.training import Fleet, TrainedJob
 from ml.contract import parse_response
@@ -306,3 +306,21 @@ def test_settings_that_lose_on_weeks_which_the_search_never_saw_change_nothing(
     assert main(["tune", "--trials", "1", "--set", "candidates=12", "--deploy", *WORDS]) == 1
     assert "the defaults are better on the newest weeks" in capsys.readouterr().out
     assert (endpoints.status("aisle"), registry.packages("aisle")) == before
+
+
+@pytest.mark.usefixtures("deployed")
+def test_deleted_endpoint_leaves_the_registry_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Last in this file: it ends what the others share."""
+    registered = registry.packages("aisle")
+    assert scaling.of("aisle") is not None
+    assert main(["delete", "--yes"]) == 0
+
+    assert "the endpoint aisle is gone" in capsys.readouterr().out
+    assert endpoints.status("aisle") is None
+    assert scaling.of("aisle") is None
+    assert client.cloudwatch().describe_alarms()["MetricAlarms"] == []
+    assert client.sagemaker().list_endpoint_configs()["EndpointConfigs"] == []
+    assert client.sagemaker().list_models()["Models"] == []
+    assert registry.packages("aisle") == registered
+    assert main(["delete", "--yes"]) == 0
+    assert "there is no endpoint aisle" in capsys.readouterr().out

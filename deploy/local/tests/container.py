@@ -32,6 +32,8 @@ def train() -> None:
         count(int(settings["steps"]))
     if "sleep" in settings:
         time.sleep(float(settings["sleep"]))
+    if "lingers" in settings and number_of_this_host() == int(settings["lingers"]):
+        time.sleep(0.5)
     if "fails" in settings:
         fail(settings["fails"])
     if "failure" in settings:
@@ -69,11 +71,16 @@ def count(steps: int) -> None:
 
 def fail(host: str) -> None:
     """The host of that number fails; the others wait for ever."""
-    resources = json.loads((BASE / "input/config/resourceconfig.json").read_text())
-    if resources["hosts"].index(resources["current_host"]) == int(host):
+    if number_of_this_host() == int(host):
         (BASE / "output/failure").write_text("too little memory")
         sys.exit(2)
     time.sleep(60)
+
+
+def number_of_this_host() -> int:
+    resources = json.loads((BASE / "input/config/resourceconfig.json").read_text())
+    hosts: list[str] = resources["hosts"]
+    return hosts.index(resources["current_host"])
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -16,9 +16,11 @@ from typing import IO
 import pytest
 from rich.console import Console
 
-from deploy.local import demo, environment
+from deploy.local import demo, environment, launcher, marks
 from deploy.local.__main__ import main
+from deploy.local.deadline import Failure, within
 from deploy.local.lock import Held, Lock
+from deploy.local.marks import is_done, mark_done
 from deploy.local.process import Process
 from deploy.local.stages import Stages
 from deploy.local.supervisor import Ended, Stopping, Supervisor
@@ -27,24 +29,18 @@ from deploy.local.tests.test_process import alive, eventually
 # The real launcher with its state elsewhere and one service for its stages.
 LAUNCHER = """
 import sys
-from pathlib import Path
-from deploy.local import demo, environment
-
-state = Path(sys.argv[1])
-demo.STATE = environment.STATE = state
-environment.ENV_FILE = state / "env"
-demo.LOGS = state / "logs"
+from deploy.local import demo, launcher
 
 def launch(demo, pool):
     service = demo.python("web", "-c", "print('warming up', flush=True); import time; time.sleep(60)")
     demo.supervisor.serve(service)
     demo.supervisor.wait_until(lambda: "warming up" in service.tail())
     print("pid", service.pid, flush=True)
-    demo.supervisor.wait_until(lambda: sys.argv[2] == "ready")
+    demo.supervisor.wait_until(lambda: sys.argv[1] == "ready")
     return []
 
 demo.launch = launch
-sys.exit(demo.run())
+sys.exit(launcher.run())
 """
 
 
@@ -53,8 +49,8 @@ class Launched:
 
     def __init__(self, state: Path, how: str = "ready", **env: str) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, str(state), how],
-            env={**os.environ, "PORT": str(environment.free_port()), **env},
+            [sys.executable, "-c", LAUNCHER, how],
+            env={**os.environ, "AISLE_STATE": str(state), "PORT": str(environment.free_port()), **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -108,15 +104,15 @@ def test_a_port_in_use_is_named_with_the_way_around_it(state: Path, busy_port: i
 @pytest.mark.parametrize("port", ["eight", "0", "65536", "-1", ""])
 def test_what_is_no_port_is_refused(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", port)
-    with pytest.raises(demo.Failure, match="which is no port"):
-        demo.check_machine()
+    with pytest.raises(Failure, match="which is no port"):
+        launcher.check_machine()
 
 
 def test_a_full_disk_is_seen_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", str(environment.free_port()))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=900_000_000))
-    with pytest.raises(demo.Failure, match=r"the disk is full: 0\.9 GB are free, the demo needs 1\.5 GB"):
-        demo.check_machine()
+    with pytest.raises(Failure, match=r"the disk is full: 0\.9 GB are free, the demo needs 1\.5 GB"):
+        launcher.check_machine()
 
 
 def test_ctrl_c_after_it_is_ready_stops_everything_quietly(state: Path) -> None:
@@ -236,7 +232,7 @@ def test_a_full_disk_is_recognised_in_the_log_of_what_died(tmp_path: Path, capsy
     process.start()
     process.wait(10)
     console = Console(soft_wrap=True)
-    demo._explain(console, str(Ended(process, 1)), "read it", process)
+    launcher._explain(console, str(Ended(process, 1)), "read it", process)
     said = capsys.readouterr().out
     assert "catalogue ended with exit code 1: the disk is full" in said
     assert "What to do: free some space" in said
@@ -254,43 +250,38 @@ def test_stages_are_lines_with_times_where_there_is_no_terminal(capsys: pytest.C
     assert [line[:2] for line in lines] == [["✓", "Redis"], ["✗", "Catalogue"], ["=", "Static"]]
 
 
-def make(state: Path, database: str) -> demo.Demo:
-    with Supervisor() as supervisor:
-        return demo.Demo(supervisor, Stages(Console()), {"DATABASE_URL": database}, {}, 8000)
-
-
 def test_a_stage_is_done_for_its_database_alone(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "DONE", state / "done")
-    here = make(state, f"sqlite:///{state}/shop.sqlite3")
+    monkeypatch.setattr(marks, "DONE", state / "done")
+    here = f"sqlite:///{state}/shop.sqlite3"
     (state / "shop.sqlite3").touch()
-    assert not demo.is_done("catalogue", here)
-    demo.mark_done("catalogue", here)
-    assert demo.is_done("catalogue", here)
-    assert not demo.is_done("catalogue", make(state, "postgres://localhost/shop"))
+    assert not is_done("catalogue", here)
+    mark_done("catalogue", here)
+    assert is_done("catalogue", here)
+    assert not is_done("catalogue", "postgres://localhost/shop")
     (state / "shop.sqlite3").unlink()
-    assert not demo.is_done("catalogue", here)
+    assert not is_done("catalogue", here)
 
 
 def test_a_stage_is_done_for_what_it_was_made_from_alone(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "DONE", state / "done")
-    here = make(state, "postgres://localhost/shop")
-    demo.mark_done("static", here, "one digest")
-    assert demo.is_done("static", here, "one digest")
-    assert not demo.is_done("static", here, "another")
+    monkeypatch.setattr(marks, "DONE", state / "done")
+    here = "postgres://localhost/shop"
+    mark_done("tables", here, "one digest")
+    assert is_done("tables", here, "one digest")
+    assert not is_done("tables", here, "another")
 
 
 def test_a_deadline_that_passed_is_a_failure_with_its_reason() -> None:
     def wait() -> None:
-        with demo.within(0.0, "nobody came", "wait") as late:
+        with within(0.0, "nobody came", "wait") as late:
             time.sleep(0.01)
             assert late()
 
-    with pytest.raises(demo.Failure, match=r"nobody came \(waited 0 s\)"):
+    with pytest.raises(Failure, match=r"nobody came \(waited 0 s\)"):
         wait()
 
 
 def test_a_deadline_that_was_kept_is_none() -> None:
-    with demo.within(60.0, "nobody came", "wait") as late:
+    with within(60.0, "nobody came", "wait") as late:
         assert not late()
 
 
