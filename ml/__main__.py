@@ -1,12 +1,26 @@
-"""``python -m ml <verb>``: the cloud half's commands, and the model image's ENTRYPOINT (SageMaker appends the verb).
+"""The cloud half's commands, and the model image's ENTRYPOINT (SageMaker appends ``train`` or ``serve``).
 
-Each verb is a module with ``add_arguments(parser)`` and ``run(arguments) -> int``, imported when it is called:
-``serve`` must not wait for boto3, nor ``deploy`` for numba.
+Begin in the cloud, or beside a running `make demo`, which stands in for it:
+
+    python -m ml pipeline       an export in S3 becomes a model that serves
+    python -m ml status         what serves, and how it does
+    python -m ml delete         nothing is paid any more
+
+Begin on a laptop, with an export in a folder and no cloud at all:
+
+    python -m ml train --export EXPORT_DIR --output DIR
+    python -m ml recommend PRODUCT_ID --model DIR/model
+
+`python -m ml VERB --help` explains each.
 """
+
+# Each verb is a module with ``add_arguments(parser)`` and ``run(arguments) -> int``, imported when it is called:
+# ``serve`` must not wait for boto3, nor ``deploy`` for numba.
 
 import argparse
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 from ml.errors import MlError
 
@@ -31,7 +45,7 @@ VERBS = {
 
 
 def main(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__, formatter_class=_Format)
+    parser = _Parser(prog="python -m ml", description=__doc__, formatter_class=_Format)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb [options]")
     for verb, (name, says) in VERBS.items():
         under = verbs.add_parser(verb, help=says, formatter_class=_Format)
@@ -45,6 +59,14 @@ def main(words: list[str]) -> int:
     except MlError as error:
         print(f"{arguments.verb}: {error}", file=sys.stderr)
         return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """What it refuses is one line, as every other error is."""
+
+    def error(self, message: str) -> NoReturn:
+        verb = self.prog.removeprefix("python -m ml").strip() or "ml"
+        self.exit(2, f"{verb}: {message}; `{self.prog} --help` explains\n")
 
 
 class _Format(argparse.RawDescriptionHelpFormatter):

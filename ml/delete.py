@@ -12,7 +12,7 @@ import argparse
 
 from ml import place as places
 from ml.aws import alarms, configurations, endpoints, scaling
-from ml.aws.client import Tell
+from ml.aws.client import AwsError, Tell
 from ml.errors import MlError
 from ml.place import Stopwatch
 
@@ -22,15 +22,16 @@ class NotConfirmed(MlError):
 
 
 def delete(endpoint: str, tell: Tell) -> None:
-    """Return when the endpoint and what was made for it are gone; what is gone already is none to mind.
+    """Return when the endpoint and what was made for it are gone, the rest too if an earlier attempt was cut short.
 
-    Raises AwsError.
+    Raises AwsError, also if there was nothing: whoever mistypes a name goes on paying.
     """
     scaling.deregister(endpoint)
     there = endpoints.delete(endpoint, tell)
-    tell(f"the endpoint {endpoint} is gone" if there else f"there is no endpoint {endpoint}")
-    tell(f"{alarms.keep_only(endpoint)} alarms deleted")
-    tell(f"{configurations.delete_all(endpoint)} endpoint configurations and their models deleted")
+    ended, made = alarms.keep_only(endpoint), configurations.delete_all(endpoint)
+    if not (there or ended or made):
+        raise AwsError(f"there is no endpoint {endpoint}, and nothing that was made for one; is the name right?")
+    tell(f"the endpoint {endpoint} is gone, and {ended} alarms, {made} endpoint configurations, {made} models with it")
 
 
 def confirm(endpoint: str) -> None:

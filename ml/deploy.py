@@ -69,6 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     place = Place.of(arguments)
-    arn = arguments.package or registry.newest_approved(place.group)
+    arn = registry.require_approved(arguments.package) if arguments.package else registry.newest_approved(place.group)
     (shadow if arguments.shadow else deploy)(place, arn, Stopwatch().step("deploy"))
     return 0

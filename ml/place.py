@@ -3,6 +3,7 @@
 import argparse
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ml.aws.alarms import LATENCY_MS
@@ -11,6 +12,8 @@ from ml.aws.configurations import Hosting
 from ml.aws.endpoints import Rollout
 from ml.aws.scaling import Scaling
 from ml.errors import MlError
+
+LONGEST_WAIT = 3_600  # WaitIntervalInSeconds and TerminationWaitInSeconds
 
 
 class PlaceError(MlError):
@@ -63,37 +66,51 @@ class Place:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of a Place, shared by every verb that changes one."""
     add_names(parser)
-    given, flag = os.environ.get, parser.add_argument
+    given = os.environ.get
+    flag = parser.add_argument_group("where in AWS").add_argument
     flag("--bucket", default=given("AISLE_BUCKET", "aisle"), help="for models and capture: AISLE_BUCKET (%(default)s)")
     flag("--role", default=given("AISLE_ROLE_ARN"), help="ARN of SageMaker's execution role: AISLE_ROLE_ARN")
     flag("--image", default=given("AISLE_IMAGE"), help="address of the model image in ECR: AISLE_IMAGE")
+    flag = parser.add_argument_group("serving, for verbs that deploy").add_argument
     flag("--endpoint-instance", default="ml.c6i.large", metavar="TYPE", help="%(default)s")
     flag(
-        "--instances", type=int, default=given("AISLE_INSTANCES", "2"), metavar="N",
+        "--instances", type=whole(1), default=given("AISLE_INSTANCES", "2"), metavar="N",
         help="of the endpoint, at least: two survive the loss of a zone, and a canary needs them (%(default)s)",
     )  # fmt: skip
     flag(
-        "--most-instances", type=int, default=given("AISLE_MOST_INSTANCES", "4"), metavar="N",
+        "--most-instances", type=whole(1), default=given("AISLE_MOST_INSTANCES", "4"), metavar="N",
         help="autoscaling's limit; no autoscaling if it is not above --instances (%(default)s)",
     )  # fmt: skip
     flag(
         "--calls-per-minute", type=float, default=3_000.0, metavar="N",
         help="each instance's share, which autoscaling keeps: half of what one can answer (%(default)s)",
     )  # fmt: skip
-    flag("--capture", type=int, default=100, metavar="PERCENT", help="of calls kept in S3 (%(default)s)")
+    flag("--capture", type=whole(0, 100), default=100, metavar="PERCENT", help="of calls kept in S3 (%(default)s)")
     flag("--canary", type=int, default=10, metavar="PERCENT", help="of calls that try a new model first (%(default)s)")
     flag(
-        "--bake", type=int, default=given("AISLE_BAKE_SECONDS", "600"), metavar="SECONDS",
+        "--bake", type=whole(0, LONGEST_WAIT), default=given("AISLE_BAKE_SECONDS", "600"), metavar="SECONDS",
         help="that they try it before all calls go there: AISLE_BAKE_SECONDS (%(default)s)",
     )  # fmt: skip
     flag(
-        "--keep", type=int, default=given("AISLE_KEEP_SECONDS", "300"), metavar="SECONDS",
+        "--keep", type=whole(0, LONGEST_WAIT), default=given("AISLE_KEEP_SECONDS", "300"), metavar="SECONDS",
         help="that the old model stays beside the new one: AISLE_KEEP_SECONDS (%(default)s)",
     )  # fmt: skip
     flag(
         "--latency-ms", type=float, default=LATENCY_MS, metavar="MS",
         help="99th percentile within the model that takes a new one back; shops give up after 3 s (%(default)s)",
     )  # fmt: skip
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number between two: a wrong one is refused before anything is paid."""
+
+    def parsed(text: str) -> int:
+        if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+            upward = "up" if most is None else f"to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r:.40} is no whole number from {least} {upward}")
+        return int(text)
+
+    return parsed
 
 
 def add_names(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,10 @@ def show(endpoint: str, group: str) -> int:
         if found.pending:
             console.print(_deployment(found))
         console.print(_alarms([*alarms.of(found.config_name), *(alarms.of(found.pending) if found.pending else [])]))
-    console.print(_registry(group, registered, found))
+    if registered:
+        console.print(_registry(group, registered, found))
+    else:
+        console.print(f"The registry has no group {group} with a model; `python -m ml pipeline` registers the first.")
     return 0 if found and found.status == "InService" else 1
 
 

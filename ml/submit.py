@@ -45,9 +45,15 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     flag = parser.add_argument
     flag("--export", default=export, metavar="S3_URL", help="EXPORT_URL (%(default)s)")
     flag("--train-instance", default=normal.instance_type, metavar="TYPE", help="%(default)s")
-    flag("--hosts", type=int, default=normal.hosts, metavar="N", help="that share one fit (%(default)s)")
+    flag("--hosts", type=places.whole(1), default=normal.hosts, metavar="N", help="that share one fit (%(default)s)")
     flag("--spot", action="store_true", help="cheaper instances, which may be taken back: goes on from checkpoints")
-    flag("--max-seconds", type=int, default=normal.max_seconds, help="a longer job is stopped (%(default)s)")
+    flag(
+        "--max-seconds",
+        type=places.whole(1),
+        default=normal.max_seconds,
+        metavar="N",
+        help="a longer job is stopped (%(default)s)",
+    )
     add_hyperparameters(parser)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ParamValidationError
 
 from ml.errors import MlError
 
@@ -94,6 +94,8 @@ def clear(doing: str) -> Iterator[None]:
         raise AwsError(f"{doing}: no AWS region is known; set AWS_DEFAULT_REGION") from error
     except NoCredentialsError as error:
         raise AwsError(f"{doing}: no AWS credentials are found; set AWS_PROFILE or run on a role") from error
+    except ParamValidationError as error:
+        raise AwsError(f"{doing}: {'; '.join(str(error.kwargs['report']).splitlines())}") from error
     except BotoCoreError as error:
         raise AwsError(f"{doing}: {error}; check the network and AWS_ENDPOINT_URL") from error
     except ValueError as error:  # so botocore calls an address or a region that cannot be one

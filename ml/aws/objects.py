@@ -29,7 +29,8 @@ def write_json(url: str, value: object) -> None:
 
 def require_export(url: str, marker: str) -> None:
     """Raise AwsError unless there is a finished export, so that no instance is paid for to find that out."""
-    bucket, key = _split(f"{url.rstrip('/')}/{marker}")
+    bucket, key = _split(url)
+    key = f"{key.rstrip('/')}/{marker}".lstrip("/")
     try:
         with clear(f"looking for the export {url}"):
             s3().head_object(Bucket=bucket, Key=key)

@@ -66,6 +66,15 @@ def packages(group: str, limit: int = 5) -> list[Package]:
         return [_package(each["ModelPackageArn"]) for each in found]
 
 
+def require_approved(arn: str) -> str:
+    """The ARN itself. Raises AwsError unless it is of a model that may be deployed, before anything is made of it."""
+    with clear(f"looking for the model {arn}"):
+        status = sagemaker().describe_model_package(ModelPackageName=arn).get("ModelApprovalStatus", "")
+    if status != "Approved":
+        raise AwsError(f"the model {arn} is {status or 'without approval'}; approve it in the registry first")
+    return arn
+
+
 def newest_approved(group: str) -> str:
     """The model to deploy when none is named. Raises AwsError if nothing is approved."""
     with clear(f"looking for an approved model in {group}"):

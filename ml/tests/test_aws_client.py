@@ -4,7 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+)
 from botocore.stub import Stubber
 
 from ml.aws import client, endpoints, registry
@@ -36,6 +42,10 @@ def test_refusal_names_what_was_tried_and_the_cure(sagemaker: Stubber, code: str
         (EndpointConnectionError(endpoint_url="https://api.sagemaker"), "check the network and AWS_ENDPOINT_URL"),
         (ValueError("Invalid endpoint: https://api.sagemaker..amazonaws.com"), "check AWS_DEFAULT_REGION"),
         (ClientError({"Error": {"Code": "Odd"}}, "Do"), "trying: Odd"),
+        (
+            ParamValidationError(report="Invalid length for Name\nInvalid range for Count"),
+            "Name; Invalid range for Count$",
+        ),
     ],
 )
 def test_nothing_of_botocore_gets_out(error: Exception, words: str) -> None:

@@ -147,3 +147,15 @@ def test_registry_is_read_newest_first_with_its_metrics(sagemaker: Stubber) -> N
     assert package == registry.Package(
         ARN, 7, "Approved", NOW, {"novel:recall@20": "0.2500"}, learnt_by=JOB.arn, learnt_from="s3://aisle/export/"
     )
+
+
+def test_only_an_approved_model_may_be_deployed(sagemaker: Stubber) -> None:
+    for status in ("Approved", "Rejected"):
+        found = {
+            "ModelPackageName": "aisle", "ModelPackageArn": ARN, "CreationTime": NOW, "ModelApprovalStatus": status,
+            "ModelPackageStatus": "Completed", "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        }  # fmt: skip
+        sagemaker.add_response("describe_model_package", found, {"ModelPackageName": ARN})
+    assert registry.require_approved(ARN) == ARN
+    with pytest.raises(AwsError, match="is Rejected; approve it in the registry first"):
+        registry.require_approved(ARN)

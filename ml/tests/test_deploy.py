@@ -69,6 +69,7 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(deploy, "Canary", Canary)
     monkeypatch.setattr(scaling, "paused", paused)
+    monkeypatch.setattr(registry, "require_approved", lambda arn: arn)
     act(endpoints, "standing", "aisle-7", 0)
     act(endpoints, "status", SERVING, 0)
     act(endpoints, "create", None, 1)
@@ -139,6 +140,27 @@ def test_shadow_of_nothing_is_refused(
     assert "serves nothing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["deploy", "--instances", "0"], "argument --instances: '0' is no whole number from 1 up"),
+        (["deploy", "--capture", "101"], "'101' is no whole number from 0 to 100"),
+        (["pipeline", "--bake", "-5"], "'-5' is no whole number from 0 to 3600"),
+        (["submit", "--hosts", "two"], "'two' is no whole number from 1 up"),
+        (["depoly"], "invalid choice: 'depoly'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line_before_anything_is_asked(
+    words: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    error = capsys.readouterr().err
+    assert why in error
+    assert "--help` explains" in error
+    assert len(error.splitlines()) == 1
+
+
 @pytest.mark.parametrize("size", ["0", "51"])
 def test_canary_that_aws_would_refuse_is_refused_here(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["deploy", NEXT, *WORDS, "--canary", size]) == 2
@@ -182,7 +204,10 @@ def test_deleted_endpoint_leaves_nothing_to_pay(
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     assert main(["delete", *words]) == 0
     assert acts == GONE
-    assert "3 endpoint configurations and their models deleted" in capsys.readouterr().out
+    assert (
+        "the endpoint aisle is gone, and 4 alarms, 3 endpoint configurations, 3 models with it"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("typed", ["", "y\n", "aisle-beta\n"])

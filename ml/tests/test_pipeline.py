@@ -322,5 +322,5 @@ def test_deleted_endpoint_leaves_the_registry_alone(capsys: pytest.CaptureFixtur
     assert client.sagemaker().list_endpoint_configs()["EndpointConfigs"] == []
     assert client.sagemaker().list_models()["Models"] == []
     assert registry.packages("aisle") == registered
-    assert main(["delete", "--yes"]) == 0
-    assert "there is no endpoint aisle" in capsys.readouterr().out
+    assert main(["delete", "--yes"]) == 2
+    assert "there is no endpoint aisle, and nothing that was made for one" in capsys.readouterr().err
