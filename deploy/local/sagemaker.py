@@ -111,6 +111,9 @@ class SageMaker(SageMakerResponse):
             raise AWSValidationException(
                 f'Cannot create already existing model "{self.sagemaker_backend._models[name].arn}".'
             )
+        for container in self._get_param("Containers") or []:
+            if package := container.get("ModelPackageName"):
+                self.sagemaker_backend.describe_model_package(package)  # raises SageMaker's error if there is none
         result = super().create_model()
         self.sagemaker_backend._models[name].enable_network_isolation = self._get_param("EnableNetworkIsolation", False)
         return result

@@ -169,6 +169,16 @@ def test_failed_job_says_its_reason_in_one_line(capsys: pytest.CaptureFixture[st
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.usefixtures("deployed")
+def test_model_that_is_not_registered_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    before = endpoints.status("aisle")
+    assert main(["deploy", "arn:aws:sagemaker:eu-west-1:123456789012:model-package/aisle/99", *WORDS]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("deploy: looking for the model arn:")
+    assert len(error.splitlines()) == 1
+    assert endpoints.status("aisle") == before
+
+
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("url", ["s3://aisle/elsewhere", "s3://no-such-bucket/export"])
 def test_export_that_is_not_there_costs_no_job(url: str, capsys: pytest.CaptureFixture[str]) -> None:

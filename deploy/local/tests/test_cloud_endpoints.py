@@ -46,6 +46,13 @@ def test_approved_package_of_the_registry_is_served(aws: Aws) -> None:
     assert package["CustomerMetadataProperties"] == {"recall": "0.25"}
 
 
+def test_model_of_a_package_that_does_not_exist_is_refused(aws: Aws) -> None:
+    with pytest.raises(aws.sagemaker.exceptions.ClientError, match="not found"):
+        aws.sagemaker.create_model(
+            ModelName="model", ExecutionRoleArn=ROLE, Containers=[{"ModelPackageName": "arn:nonsense"}]
+        )
+
+
 def test_update_changes_over_without_a_failed_call(aws: Aws) -> None:
     aws.serve()
     aws.model("better", "better")
