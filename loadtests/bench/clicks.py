@@ -20,7 +20,7 @@ from redis import Redis
 from loadtests.bench.neighbours import MOST, Neighbours
 from loadtests.bench.part import BenchError
 
-SECONDS, RATE = 8.0, 200  # of a run, and events a second
+SECONDS, RATE = 5.0, 200  # of a run, and events a second
 SENDERS = 32  # at once; an event for which none is free waits on its clock
 MOST_LATE = 0.005  # seconds by which the bench itself may wake too late (p95) in a run that counts
 # An event without a slate for so long is lost: whoever backs off from an endpoint comes back sooner.

@@ -16,7 +16,8 @@ from loadtests.bench.clicks import RATE, Browser, Run, percentile
 from loadtests.bench.endpoint import healthy
 from loadtests.bench.stack import Stack, answers, free_port
 
-ROUND_TRIP_MS, RUNS = 20, 5
+ROUND_TRIP_MS = 20
+RUNS, MOST_RUNS = 5, 20  # valid ones that are wanted, and all that are made for them
 SHOPPERS = 400  # each does something every two seconds: the shop's limit for one shopper is as much
 METRIC = re.compile(rb"^aisle_(queue_wait|invocation|write)_seconds_(sum|count) ([\d.e+-]+)$", re.MULTILINE)
 
@@ -33,7 +34,7 @@ def measure(stack: Stack) -> dict[str, float]:
     Run(stack.redis_port, shop.product_ids).make(browsers)
     before = told(port)
     runs: list[Run] = []
-    for number in range(2 * RUNS):
+    for number in range(MOST_RUNS):
         stack.say(f"{RATE} events a second, run {number + 1}")
         runs.append(Run(stack.redis_port, shop.product_ids))
         runs[-1].make(browsers)
