@@ -40,8 +40,9 @@ app.conf.update(
     # A worker that starts before its broker waits for it (and Celery 6 makes this explicit).
     broker_connection_retry_on_startup=True,
     # --- Taking ---
-    # Acknowledge after the work: a killed worker's message comes back. Every task here may run twice.
-    task_acks_late=True,
+    # Acknowledged when taken, the default: what a killed worker was at, the sweep finds in Redis half a minute later. A
+    # message that waits for its acknowledgement while the broker dies would take the worker along: kombu wants to give
+    # it back over the connection that is gone.
     # One message at a time for each thread: a wake-up must not queue behind a drain while another thread idles.
     worker_prefetch_multiplier=1,
     # --- Routing ---
@@ -53,7 +54,10 @@ app.conf.update(
     },
     # Limits hold on the prefork pool alone, which can interrupt a process. A drain on the threads pool has its own
     # deadline (recommender.aws). Soft first, so that the export can remove its temporary files.
-    task_annotations={"recommender.tasks.export_events": {"soft_time_limit": 3000, "time_limit": 3300}},
+    # Acknowledged after the work, since no sweep looks for it: a killed worker's export comes back, and may run twice.
+    task_annotations={
+        "recommender.tasks.export_events": {"soft_time_limit": 3000, "time_limit": 3300, "acks_late": True}
+    },
     # The default hijack would throw away the format of settings.LOGGING.
     worker_hijack_root_logger=False,
     # --- The clock ---

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,12 +13,13 @@ from unittest.mock import patch
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
+from kombu.exceptions import KombuError
 from redis import Redis
 
 from recommender import aws, cache, counters, events, keys, pending, privacy, queries, recommendations, tasks
 from recommender.events import NewEvent
 from recommender.models import Event
-from recommender.tests.conftest import wait_for, waiting
+from recommender.tests.conftest import free_port, wait_for, waiting
 from recommender.tests.fakes import FakeEndpoint
 
 Start = Callable[[str], "subprocess.Popen[bytes]"]
@@ -29,6 +31,14 @@ def view(product_id: str) -> NewEvent:
 
 def wake_ups(redis: Redis) -> int:
     return sum('"task": "recommender.tasks.refresh"' in message for message in redis.lrange("refresh", 0, -1))
+
+
+def wake_up_through(broker_url: str) -> bool:
+    """Whether a wake-up could be sent by this broker."""
+    with tasks.refresh.app.connection_for_write(broker_url) as connection, suppress(OSError, KombuError):
+        tasks.refresh.apply_async(connection=connection)
+        return True
+    return False
 
 
 @pytest.mark.django_db(transaction=True)
@@ -114,6 +124,37 @@ class TestNothingIsLost:
         tasks.sweep()
         assert tasks.refresh() == 1
         assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].source == "fresh"
+
+    def test_a_worker_outlives_a_broker_that_dies_in_mid_drain(
+        self,
+        redis: Redis,
+        endpoint: FakeEndpoint,
+        start_worker: Start,
+        redis_command: Callable[[int], list[str]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        port = free_port()
+        url = f"redis://127.0.0.1:{port}/0"
+        monkeypatch.setenv("CELERY_BROKER_URL", url)  # the worker's
+        broker = subprocess.Popen(redis_command(port), stdout=subprocess.DEVNULL)
+        try:
+            endpoint.gate.clear()
+            worker = start_worker(endpoint.url)
+            pending.add(["product:p1"])
+            wake_up_through(url)
+            wait_for(lambda: endpoint.requests)
+            broker.kill()
+            broker.wait()
+            time.sleep(1)  # the worker notices
+            endpoint.gate.set()
+            broker = subprocess.Popen(redis_command(port), stdout=subprocess.DEVNULL)
+            pending.add(["product:p2"])
+            wait_for(lambda: wake_up_through(url), 30)
+            wait_for(lambda: worker.poll() is not None or len(endpoint.requests) > 1, 30)
+            assert worker.poll() is None
+        finally:
+            broker.kill()
+            broker.wait()
 
     def test_the_sweep_leaves_keys_alone_whose_deadline_lies_ahead(self, redis: Redis) -> None:
         pending.add(["product:p1"])
