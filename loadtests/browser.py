@@ -43,7 +43,7 @@ class Browser:
             _count_from(due, answer)
             text: str = answer.text or ""
             found = PANEL.search(text)
-            if panel or found:
+            if answer.status_code == 200 and (panel or found):  # what did not come is an error, and no fallback
                 answer.request_meta["context"] = {"source": found[1] if found else "none", "known": known}
             if answer.status_code != 200:
                 answer.failure(f"status {answer.status_code}")

@@ -230,6 +230,9 @@ class Arrivals(User):
 
     def begin(self, due: float) -> None:
         path = self.chance.choices(list(self.mix), list(self.mix.values()))[0]
+        if path == "invocation":
+            self.endpoint.invoke(self.chance, path, due=due)
+            return
         browser = self.chance.choice(self.known)
         match path:
             case "home":
@@ -248,8 +251,6 @@ class Arrivals(User):
                 browser.api(path, due=due)
             case "event":
                 browser.report(run.population.products.draw(self.chance), path, due=due)
-            case "invocation":
-                self.endpoint.invoke(self.chance, path, due=due)
             case _:
                 raise ValueError(f"there is no path {path!r}")
 
