@@ -36,7 +36,7 @@ def wake_ups(redis: Redis) -> int:
 def wake_up_through(broker_url: str) -> bool:
     """Whether a wake-up could be sent by this broker."""
     with tasks.refresh.app.connection_for_write(broker_url) as connection, suppress(OSError, KombuError):
-        tasks.refresh.apply_async(connection=connection)
+        tasks.refresh.apply_async(connection=connection)  # type: ignore[call-arg]  # celery-types knows it not
         return True
     return False
 
