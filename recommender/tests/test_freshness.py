@@ -141,7 +141,7 @@ class TestNothingIsLost:
             endpoint.gate.clear()
             worker = start_worker(endpoint.url)
             pending.add(["product:p1"])
-            wake_up_through(url)
+            wait_for(lambda: wake_up_through(url))  # the broker may still be starting
             wait_for(lambda: endpoint.requests)
             broker.kill()
             broker.wait()
