@@ -193,7 +193,7 @@ class Stack:
 
     def _load(self) -> None:
         smallshop.write(self.folder)
-        if not (ROOT / "staticfiles").exists():
+        if not (ROOT / "staticfiles" / "staticfiles.json").exists():
             self.python("collectstatic", "manage.py", "collectstatic", "--no-input", "-v", "0").finish()
         self.python("migrate", "manage.py", "migrate", "--no-input", "-v", "0").finish()
         files = ("--products", str(self.folder / "products.csv"), "--events", str(self.folder / "events.csv"))

@@ -111,7 +111,7 @@ class Stack:
     def web(self, *, under_test: bool = True, env: Mapping[str, str] | None = None) -> tuple[Part, int]:
         """The shop's web server as production runs it, one process, and its port. It answers when this returns."""
         self.say(f"starting the web server of {len(self.shop.product_ids):,} products")
-        if not (ROOT / "staticfiles").exists():
+        if not (ROOT / "staticfiles" / "staticfiles.json").exists():
             self.python("collectstatic", "manage.py", "collectstatic", "--no-input", "-v", "0").finish()
         port = free_port()
         arguments = ("serve.py", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")

@@ -328,13 +328,20 @@ class TestBackingOff:
     def test_a_redis_that_is_too_slow_to_be_written_costs_a_moment_and_no_key(
         self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        recommend = aws.recommend
+        recommend, give_back = aws.recommend, pending.give_back
 
         def meanwhile(*asked: Any) -> Any:
-            redis.client_pause(2_000, all=False)  # four times what our client waits; what only reads goes on
+            redis.client_pause(60_000, all=False)  # far longer than our client waits; what only reads goes on
             return recommend(*asked)
 
+        def hears_again(*keys: Any) -> None:
+            try:
+                give_back(*keys)
+            finally:
+                redis.client_unpause()
+
         monkeypatch.setattr(aws, "recommend", meanwhile)
+        monkeypatch.setattr(pending, "give_back", hears_again)
         pending.add(["product:p1"])
         assert tasks.refresh() == 0
         monkeypatch.undo()
