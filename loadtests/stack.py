@@ -168,7 +168,7 @@ class Stack:
         self.serve("cloud", sys.executable, *cloud, ready=lambda: "ready:" in self.parts["cloud"].tail())
         self._say("a small shop")
         self._load()
-        web = ("serve.py", "--host", "127.0.0.1", "--port", str(self.ports["web"]), "--workers", "1")
+        web = ("-m", "storefront", "--host", "127.0.0.1", "--port", str(self.ports["web"]), "--workers", "1")
         self.serve("web", sys.executable, *web, ready=lambda: self.answers("web"))
         self._say("training and deployment")
         self.deploy()

@@ -111,8 +111,12 @@ def table(progress: Progress, defaults: float) -> Table:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--trials", type=places.whole(1), default=20, metavar="N", help="training jobs in all (%(default)s)")
-    parser.add_argument("--parallel", type=places.whole(1), default=2, metavar="N", help="of them at a time (%(default)s)")
+    parser.add_argument(
+        "--trials", type=places.whole(1), default=20, metavar="N", help="training jobs in all (%(default)s)"
+    )
+    parser.add_argument(
+        "--parallel", type=places.whole(1), default=2, metavar="N", help="of them at a time (%(default)s)"
+    )
     parser.add_argument(
         "--deploy", action="store_true", help="train with the best settings and take them to the endpoint"
     )

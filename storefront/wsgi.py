@@ -1,4 +1,4 @@
-"""What each web process loads; serve.py starts them."""
+"""What each web process loads; `python -m storefront` starts them."""
 
 import gc
 import os

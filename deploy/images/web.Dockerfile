@@ -19,7 +19,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 RUN /usr/local/bin/python -m pip uninstall --yes pip setuptools wheel && useradd --system --uid 10001 --no-create-home aisle
 WORKDIR /opt/aisle
 COPY --from=packages /opt/venv /opt/venv
-COPY manage.py serve.py ./
+COPY manage.py ./
 # Of the cloud half, the wire alone.
 COPY ml/__init__.py ml/contract.py ml/
 COPY recommender/ recommender/
@@ -32,4 +32,4 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --start-period=30s --interval=10s --timeout=3s \
   CMD ["python", "healthy.py", "http://127.0.0.1:$GRANIAN_PORT/healthz"]
-CMD ["python", "serve.py"]
+CMD ["python", "-m", "storefront"]

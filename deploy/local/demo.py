@@ -221,7 +221,7 @@ def start_web(demo: Demo, static: "Future[None]") -> None:
     with demo.stages.stage("Web server") as stage:
         stage.tell(f"granian, on port {demo.web_port}")
         web = demo.python(
-            "web", "serve.py", "--host", "127.0.0.1", "--port", str(demo.web_port),
+            "web", "-m", "storefront", "--host", "127.0.0.1", "--port", str(demo.web_port),
             "--workers", str(max(1, (os.cpu_count() or 1) // 2)), "--respawn-failed-workers",
             "--workers-kill-timeout", "5",
         )  # fmt: skip

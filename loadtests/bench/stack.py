@@ -114,7 +114,7 @@ class Stack:
         if not (ROOT / "staticfiles" / "staticfiles.json").exists():
             self.python("collectstatic", "manage.py", "collectstatic", "--no-input", "-v", "0").finish()
         port = free_port()
-        arguments = ("serve.py", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+        arguments = ("-m", "storefront", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
         part = self.python("web", *arguments, under_test=under_test, env=env)
         part.wait_until(lambda: answers(port))
         return part, port

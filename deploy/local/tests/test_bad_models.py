@@ -162,7 +162,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         made.client("sagemaker").create_model_package_group(ModelPackageGroupName="bad")
         celery = ["-m", "celery", "-A", "storefront", "worker", "--without-gossip", "--without-mingle", "-l", "INFO"]
         serve("worker", sys.executable, *celery, "-Q", "refresh", "-P", "threads", "-c", "4")
-        serve("web", sys.executable, "serve.py", "--port", str(ports["web"]))
+        serve("web", sys.executable, "-m", "storefront", "--port", str(ports["web"]))
         made.shoppers = eventually(lambda: _listed(own["AISLE_URL"]), 60)[:12]
         for shopper in made.shoppers:
             eventually(partial(_personal, shopper), 60)

@@ -1,4 +1,4 @@
-"""The web server: ``python serve.py --port 8000``, with any option of granian's and any of its GRANIAN_ variables.
+"""The web server: ``python -m storefront --port 8000``, with any option of granian's and any of its GRANIAN_ variables.
 
 Demo, load tests, benchmark and image start it so, and thus run what was measured.
 """
