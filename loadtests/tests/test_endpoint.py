@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from loadtests.bench import endpoint
-from loadtests.bench.endpoint import batches, load, post, whole
+from loadtests.bench.endpoint import Run, batches, figures, load, post, whole
 from loadtests.bench.part import BenchError, Part
 from loadtests.bench.stack import Stack, answers, free_port
 
@@ -57,10 +56,14 @@ def test_an_answer_other_than_200_ends_the_measurement() -> None:
         load(*server(stack, 503), [post(b"{}")], 0.2)
 
 
-def test_a_run_that_kept_this_program_busiest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "SATURATED", 0.0)
-    with Stack() as stack, pytest.raises(BenchError, match="load generator"):
-        load(*server(stack), [post(b"{}")], 0.2)
+def test_a_rate_at_which_this_program_was_the_bottleneck_is_named_and_no_figure() -> None:
+    stack, idle, busy = Stack(), Run(1000.0, 0.001, 0.002, 0.003, 0.4), Run(1000.0, 0.001, 0.002, 0.003, 0.95)
+    made = figures(stack, 0.001, {"ping": [busy], "single": [busy], "batch64": [idle]})
+
+    assert made["endpoint_cpu_ratio"] == 1
+    assert made["endpoint_batch64_queries_per_s"] == 64_000
+    assert "endpoint_single_rps" not in made
+    assert "95% of its core" in stack.invalid["endpoint_single_rps"]
 
 
 def test_an_answer_is_whole_when_its_last_byte_is_there() -> None:
