@@ -18,7 +18,7 @@ from storefront import menu, outage
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.1  # of a core, at most: between two pages the stranger rests, for people come first
+SHARE = 0.03  # of a core, at most: between two pages the stranger rests, for people come first
 AGAIN_SECONDS = 600.0  # a copy's age when the database goes away is at most this and a round
 SOON_SECONDS = 5.0  # where the home page has no panel yet, or the catalogue could not be read
 
