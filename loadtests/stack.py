@@ -130,6 +130,9 @@ class Stack:
             # One container, and no autoscaling under load: a figure is of one instance.
             "AISLE_INSTANCES": "1",
             "AISLE_MOST_INSTANCES": "1",
+            # A new model's trial: AWS's quarter of an hour would be longer than any of the faults is watched.
+            "AISLE_BAKE_SECONDS": "30",
+            "AISLE_KEEP_SECONDS": "10",
             "EXPORT_URL": f"s3://{BUCKET}/export",
             "RECOMMENDER_ENDPOINT": "aisle",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports['cloud']}",
