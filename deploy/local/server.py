@@ -3,13 +3,13 @@
 import contextlib
 import http.client
 import logging
-import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.local.containers import PROJECT, Failure
+from deploy.local.environment import free_port
 from deploy.local.logs import Follower, Stream
 from deploy.local.process import Process
 
@@ -29,7 +29,7 @@ class Server:
         self, name: str, command: Sequence[str], env: Mapping[str, str], log_path: Path, stream: Stream
     ) -> None:
         self.name = name
-        self.port = _free_port()
+        self.port = free_port()
         self.calls = 0
         self.healthy = False
         self._process = Process(
@@ -122,9 +122,3 @@ class Server:
 
     def _last_line(self) -> str:
         return (self._process.tail(1) or "(nothing)").strip()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
