@@ -13,7 +13,6 @@ import multiprocessing
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -24,6 +23,7 @@ from typing import NamedTuple
 import httptools
 
 MOST_HEAD = 65_536  # bytes of a request's line and headers
+ENDINGS = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 0.1  # after SIGTERM, for requests that are on their way
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Server:
     async def run(self, listener: socket.socket) -> None:
         """Returns when the requests in hand are answered, at most ``drain_seconds`` after the signal."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDINGS:
             loop.add_signal_handler(number, ended.set)
         doors = await loop.create_server(lambda: Connection(self), sock=listener, backlog=1024)
         await ended.wait()
@@ -167,22 +167,35 @@ def in_workers(work: Callable[[], None], many: int) -> int:
     if many == 1:
         work()
         return 0
-    workers = [multiprocessing.get_context("fork").Process(target=work) for _ in range(many)]
-    for worker in workers:
-        worker.start()
-    ended = threading.Event()
+    workers = [multiprocessing.get_context("fork").Process(target=_one, args=(work,)) for _ in range(many)]
+    ended = False
 
     def end(*_: object) -> None:
-        ended.set()
-        for worker in workers:
-            worker.terminate()
+        """Once: a worker that has left its loop has no ear for a second signal, and would die of it."""
+        nonlocal ended
+        if not ended:
+            ended = True
+            for worker in workers:
+                worker.terminate()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)  # one that comes meanwhile waits for its handler
+    for worker in workers:
+        worker.start()
+    for number in ENDINGS:
         signal.signal(number, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
     connection.wait([worker.sentinel for worker in workers])
-    if not ended.is_set():
+    if not ended:
         print("serve: a worker died, so the others end too", file=sys.stderr)
     end()
     for worker in workers:
         worker.join()
     return int(any(worker.exitcode for worker in workers))
+
+
+def _one(work: Callable[[], None]) -> None:
+    """A worker that is told to end before it has begun has nothing in hand: it just goes."""
+    for number in ENDINGS:
+        signal.signal(number, lambda *_: sys.exit())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
+    work()

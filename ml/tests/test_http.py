@@ -165,6 +165,23 @@ def test_workers_share_the_door_and_end_together() -> None:
         os.kill(found, 0)
 
 
+def end_soon_after_the_start() -> None:
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(30)
+
+
+def in_two_workers() -> None:
+    sys.exit(in_workers(end_soon_after_the_start, 2))
+
+
+def test_workers_that_are_told_to_end_before_they_have_begun_just_go() -> None:
+    process = multiprocessing.get_context("spawn").Process(target=in_two_workers)
+    process.start()
+    process.join(10)
+
+    assert process.exitcode == 0
+
+
 def test_a_worker_that_dies_takes_the_container_with_it() -> None:
     with served(workers=2) as (port, process):
         os.kill(worker_of(port), signal.SIGKILL)
