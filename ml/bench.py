@@ -163,11 +163,11 @@ def one_round(model: Model, queries: list[Query]) -> Figures:
     canned = {"version": VERSION, "model_version": model.version, "answers": model.recommend(queries[:1])}
     handler = partial(handled, model)
     baseline = timed(partial(nothing, canned), bodies)["p50"]
-    single, handler_single = timed(model.recommend, bodies, queries_of), timed(handler, bodies)
-    batch = timed(model.recommend, batches, queries_of)["cpu"] / BATCH
+    single, handler_single = timed(model.answer, bodies, queries_of), timed(handler, bodies)
+    batch = timed(model.answer, batches, queries_of)["cpu"] / BATCH
     batch_handler = timed(handler, batches)["cpu"] / BATCH
     with plainly():
-        plain = timed(model.recommend, bodies[:PLAIN], queries_of)["p50"]
+        plain = timed(model.answer, bodies[:PLAIN], queries_of)["p50"]
     return {
         "ratio": single["p50"] / baseline,
         "handler_ratio": handler_single["p50"] / baseline,

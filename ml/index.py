@@ -1,13 +1,13 @@
 """What a model looks up, as arrays that an artefact maps: nothing is made at a start, however many products there are.
 
 A dictionary of a million ids takes half a second to make, and looking one up misses the processor's caches four times,
-each time waiting for the last. Here ids hash (FNV-1a) into buckets, and all ids of a batch are looked up at once, so
-that the misses overlap.
+each time waiting for the last. Here ids hash (FNV-1a) into buckets, and ml.compiled looks all ids of a batch up at
+once, so that the misses overlap.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Any, overload
 
@@ -68,18 +68,18 @@ class Index:
             array.flags.writeable = False  # as mapped from a file, so that numba meets one kind of array
         return cls(*arrays)
 
-    def codes(self, asked: Sequence[str], *, plainly: bool) -> Codes:
-        """Of each id the code, -1 for an unknown one. ``plainly``: without numba, slower."""
-        text = END.join([*asked, ""])
-        if text.count(END) > len(asked):
-            text = END.join([*("" if END in each else each for each in asked), ""])
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        found = np.empty(len(asked), dtype=np.int32)
-        (_plain if plainly else _compiled())(self._points, self.bucket, self.member, points, found)
-        return found
+    def codes(self, asked: Sequence[str]) -> Codes:
+        """Of each id the code, -1 for an unknown one: what ml.compiled finds, id by id."""
+        return np.fromiter(map(self._code, asked), np.int32, len(asked))
+
+    def _code(self, asked: str) -> int:
+        place = reduce(lambda hashed, point: (hashed ^ ord(point)) * PRIME & BITS, asked, BASIS) & len(self.bucket) - 2
+        products = self.member[self.bucket[place] : self.bucket[place + 1]].tolist()
+        return next((product for product in products if self.product_id[product] == asked), -1)
 
     @cached_property
-    def _points(self) -> NDArray[np.uint32]:
+    def points(self) -> NDArray[np.uint32]:
+        """(products, longest) code points of the ids, 0 after the end of each."""
         return _points(self.product_id)
 
     def spans(self, category: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -99,59 +99,3 @@ def _hashed(points: NDArray[np.uint32]) -> NDArray[np.int64]:
     for column in points.T:
         hashed = np.where(column, (hashed ^ column) * PRIME & BITS, hashed)
     return hashed
-
-
-def _find(ids, bucket, member, asked, found):  # type: ignore[no-untyped-def]
-    """Fill ``found``. ``asked`` has the code points of one id after another, each ended by a 0."""
-    last = 0
-    for number in range(len(found)):
-        hashed = BASIS
-        while asked[last]:
-            hashed = (hashed ^ asked[last]) * PRIME & BITS
-            last += 1
-        last += 1
-        found[number] = hashed & (len(bucket) - 2)
-    # Memory fetches what these loops read all at once; the loop after them would wait for it id by id. The sum is
-    # returned to nobody, lest the compiler leaves them out.
-    touched = 0
-    for number in range(len(found)):
-        touched += bucket[found[number]]
-    for number in range(len(found)):
-        touched += member[min(bucket[found[number]], len(member) - 1)]
-    for number in range(len(found)):
-        touched += ids[member[min(bucket[found[number]], len(member) - 1)], 0]
-    first = 0
-    for number in range(len(found)):
-        last = first
-        while asked[last]:
-            last += 1
-        place, length = found[number], last - first
-        found[number] = -1
-        for position in range(bucket[place], bucket[place + 1]):
-            product = member[position]
-            if length > ids.shape[1] or (length < ids.shape[1] and ids[product, length]):
-                continue
-            same = 0
-            while same < length and ids[product, same] == asked[first + same]:
-                same += 1
-            if same == length:
-                found[number] = product
-        first = last + 1
-    return touched
-
-
-def _plain(  # type: ignore[no-untyped-def]
-    ids, bucket, member, asked, found
-):
-    """Python's own numbers have no limit to overflow."""
-    _find(ids, bucket, member, asked.tolist(), found)  # type: ignore[no-untyped-call]
-
-
-@cache
-def _compiled() -> Callable[..., None]:
-    try:
-        from numba import njit
-    except ImportError:  # pragma: no cover
-        return _plain
-    made: Callable[..., None] = njit(nogil=True, cache=True)(_find)
-    return made

@@ -3,21 +3,21 @@
 It is stateless: a query brings its history, so known, new and anonymous shoppers are one case.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
-from ml import kernel
-from ml.contract import Answer, Query, Recommendation, SlateName, SlateQuery
+from ml.answers import Answers
+from ml.contract import Answer, HistoryItem, Query, SlateName, SlateQuery
 from ml.index import Index
-from ml.kernel import Kernel, Lists, Rows, Terms
-from ml.slates import KIND_NAMES, SHOWN_REPEATS, Recipe
+from ml.kernel import Kernel, Rows, Terms
+from ml.slates import KIND_CODE, KIND_NAMES, SHOWN_REPEATS, Recipe
 
 SECONDS_A_DAY = 86_400.0
-_KIND_CODE = {name: code for code, name in enumerate(KIND_NAMES)}
 
 
 @dataclass(frozen=True)
@@ -40,49 +40,31 @@ class Model:
 
     def recommend(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer a batch. Unknown products are skipped; an empty history gets popularity where that makes sense."""
-        asked: list[str] = []
-        events: list[float] = []
+        answers: list[Answer] = orjson.loads(self.answer(queries))
+        return answers
+
+    def answer(self, queries: Sequence[Query]) -> bytes:
+        """The same as JSON, which is what a server sends."""
+        history: list[HistoryItem] = []
         excluded: list[str] = []
         tasks: list[int] = []
         for query in queries:
-            history, first = query["history"], len(asked)
-            asked += [item["product_id"] for item in history]
-            events += [x for item in history for x in (_KIND_CODE[item["kind"]], item["age"], item["count"])]
-            last = len(asked)
+            first = len(history)
+            history += query["history"]
+            last = len(history)
             for slate in query["slates"]:
                 before = len(excluded)
-                excluded += slate.get("exclude", ())
+                if "exclude" in slate:
+                    excluded += slate["exclude"]
                 terms, hides = self._recipes[slate["name"], slate.get("repeats")]
                 limit = min(slate["limit"], len(self.product_ids))
                 tasks += (first, last, *terms, hides, before, len(excluded), *self._fillers(slate), limit)  # a Task
-        codes = self.index.codes(asked + excluded, plainly=kernel.plain())
-        table = np.fromiter(events, np.float64, len(events)).reshape(-1, 3)
-        lists = self._kernel.answer(codes[: len(asked)], table, tasks, codes[len(asked) :])
-        return self._answers(queries, lists, [*asked, None])  # no reason is -1, the last
+        lists = iter(self._answers.lists(history, excluded, tasks))
+        return b"[%b]" % b",".join([_answer(query, lists) for query in queries])
 
     def compile(self) -> None:
         """Answer faster from now on. Until this returns, in another thread, answers are slow and the same."""
-        self.index.codes([], plainly=False)
-        self._kernel.compile()
-
-    def _answers(self, queries: Sequence[Query], lists: Lists, asked: Sequence[str | None]) -> list[Answer]:
-        ids = self.index.product_id.take(lists.product, mode="clip")  # what lies beyond a list's length is any number
-        lists_of = zip(lists.product, *(part.tolist() for part in (ids, *lists[1:])), strict=True)
-        answers = []
-        for query in queries:
-            slates: dict[str, list[Recommendation]] = {}
-            for slate in query["slates"]:
-                products, found, scores, causes, length = next(lists_of)
-                if length < len(found):
-                    found, scores, causes = found[:length], scores[:length], causes[:length]
-                if not self.slates[slate["name"]].terms:
-                    scores = self.popularity[products[:length]].tolist()
-                slates[slate["name"]] = [
-                    {"product_id": product_id, "score": score, "because": asked[cause]}
-                    for product_id, score, cause in zip(found, scores, causes)  # noqa: B905  arrays of one shape
-                ]
-            answers.append(Answer(slate_id=query["slate_id"], slates=slates))
-        return answers
+        self._answers.compile()
 
     def _fillers(self, slate: SlateQuery) -> tuple[int, int]:
         if not self.slates[slate["name"]].filled:
@@ -109,12 +91,12 @@ class Model:
                 kinds = set(recipe.hides) - {"purchase"}
                 if not (name in SHOWN_REPEATS if repeats is None else repeats):
                     kinds.add("purchase")
-                recipes[name, repeats] = (first, last), sum(1 << _KIND_CODE[kind] for kind in kinds)
+                recipes[name, repeats] = (first, last), sum(1 << KIND_CODE[kind] for kind in kinds)
             first = last
         return recipes
 
     @cached_property
-    def _kernel(self) -> Kernel:
+    def _answers(self) -> Answers:
         products = len(self.product_ids)
         terms = [term for recipe in self.slates.values() for term in recipe.terms]
         columns = Terms(
@@ -124,4 +106,12 @@ class Model:
             seconds=np.array([term.days * SECONDS_A_DAY for term in terms], np.float64),
             power=np.array([term.power for term in terms], np.float64),
         )
-        return Kernel(self.rows, columns, self.index.shelved, products)
+        kernel = Kernel(self.rows, columns, self.index.shelved, products)
+        return Answers(kernel, self.index, self.popularity)
+
+
+def _answer(query: Query, lists: Iterator[bytes]) -> bytes:
+    """One query's answer; of a slate that is asked for twice the last one counts."""
+    slates = {slate["name"]: next(lists) for slate in query["slates"]}
+    named = b",".join([b'"%b":[%b]' % (name.encode(), items) for name, items in slates.items()])
+    return b'{"slate_id":%b,"slates":{%b}}' % (orjson.dumps(query["slate_id"]), named)

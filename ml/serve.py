@@ -67,11 +67,12 @@ def invoke(model: Model, body: bytes) -> Response:
     except ContractError as error:
         return Response("400 Bad Request", _error(error.problem, error.field))
     try:
-        answers = model.recommend(queries)
+        answers = model.answer(queries)
     except Exception:
         logger.exception("an answer failed")
         return Response("500 Internal Server Error", _error("the model failed; its log says why"))
-    return Response("200 OK", orjson.dumps({"version": VERSION, "model_version": model.version, "answers": answers}))
+    version = orjson.dumps(model.version)
+    return Response("200 OK", b'{"version":%d,"model_version":%b,"answers":%b}' % (VERSION, version, answers))
 
 
 def ready(model: Model) -> Model:
@@ -82,7 +83,7 @@ def ready(model: Model) -> Model:
         "history": [{"product_id": model.product_ids[0], "kind": "view", "age": 0.0, "count": 1}],
         "slates": [{"name": name, "limit": 1} for name in model.slates],
     }
-    model.recommend([query])
+    model.answer([query])
     gc.collect()
     gc.freeze()  # the catalogue stays, so no collection during a request needs to walk through it
     return model

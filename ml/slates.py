@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ml.contract import KINDS, Kind, SlateName
 
 KIND_NAMES: tuple[Kind, ...] = tuple(sorted(KINDS))  # type: ignore[arg-type]  # a kind's code is its place here
+KIND_CODE = {name: code for code, name in enumerate(KIND_NAMES)}
 
 # The row-sets that ml.learn makes; a term names one.
 HOUSEHOLDS = "households"  # ridge over whole households: what one who buys this also comes to buy

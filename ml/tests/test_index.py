@@ -1,8 +1,11 @@
 """An index finds what a dictionary finds, compiled or not."""
 
+import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ml import compiled
+from ml.answers import points
 from ml.index import Index, Texts
 
 IDS = st.text(st.characters(exclude_characters="\0", exclude_categories=()), min_size=1, max_size=9)
@@ -21,12 +24,14 @@ def test_an_index_finds_what_a_dictionary_finds(product_ids: list[str], stranger
     asked = [*strangers, *product_ids, *strangers]
     expected = [code_of.get(product_id, -1) for product_id in asked]
 
-    assert index.codes(asked, plainly=True).tolist() == expected
-    assert index.codes(asked, plainly=False).tolist() == expected
+    assert index.codes(asked).tolist() == expected
+    found = np.empty(len(asked), np.int32)
+    compiled.find(index.points, index.bucket, index.member, points(asked), found)
+    assert found.tolist() == expected
 
 
 def test_nothing_asked_is_nothing_found() -> None:
-    assert Index.of(["p1"], ["Milk"]).codes([], plainly=False).tolist() == []
+    assert Index.of(["p1"], ["Milk"]).codes([]).tolist() == []
 
 
 def test_each_category_lists_its_products_in_order_of_popularity() -> None:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from ml import kernel
 from ml.index import Codes
-from ml.kernel import Kernel, Lists, Numbers, Rows, Task, Terms
+from ml.kernel import Kernel, Lists, Numbers, Places, Rows, Task, Terms
 
 PRODUCTS, SETS, TERMS, KINDS, TASKS = 9, 2, 3, 4, 3
 DAY = 86_400.0
-Question = tuple[Codes, Numbers, list[int], Codes]
+Question = tuple[Codes, Numbers, Places, Codes]
 
 
 def a_kernel(draw: np.random.Generator) -> Kernel:
@@ -43,13 +43,13 @@ def a_question(draw: np.random.Generator) -> Question:
     kinds, days, counts = draw.integers(0, KINDS, many), draw.choice([0.0, 1.0, 30.0], many), draw.integers(1, 4, many)
     events = np.column_stack([kinds, days * DAY, counts]).astype(np.float64)
     excluded = draw.integers(-1, PRODUCTS, draw.integers(4)).astype(np.int32)
-    tasks: list[int] = []
+    tasks: list[Task] = []
     for _ in range(TASKS):
         first_term, last_term = np.sort(draw.integers(0, TERMS + 1, 2)).tolist()
         fillers, limit = int(draw.choice([0, PRODUCTS])), int(draw.integers(1, PRODUCTS + 1))
         hides = int(draw.integers(2**KINDS))
-        tasks += Task(0, many, first_term, last_term, hides, 0, len(excluded), 0, fillers, limit)
-    return history, events, tasks, excluded
+        tasks.append(Task(0, many, first_term, last_term, hides, 0, len(excluded), 0, fillers, limit))
+    return history, events, np.array(tasks, np.int64), excluded
 
 
 def said(lists: Lists) -> list[Any]:
@@ -61,7 +61,7 @@ def plain(asked: Kernel, question: Question) -> list[Any]:
     compiled = kernel.top
     kernel.top = kernel.top_plain
     try:
-        return said(asked.answer(*question))
+        return said(asked.rank(*question))
     finally:
         kernel.top = compiled
 
@@ -72,7 +72,7 @@ def test_the_compiled_kernel_answers_exactly_as_the_plain_one(seed: int) -> None
     draw = np.random.default_rng(seed)
     asked, question = a_kernel(draw), a_question(draw)
 
-    assert said(asked.answer(*question)) == plain(asked, question)
+    assert said(asked.rank(*question)) == plain(asked, question)
 
 
 @settings(max_examples=100, deadline=None)
@@ -83,7 +83,7 @@ def test_an_answer_leaves_no_trace_for_the_next(seed: int) -> None:
 
     for _ in range(4):
         question = a_question(draw)
-        assert said(asked.answer(*question)) == plain(asked, question)
+        assert said(asked.rank(*question)) == plain(asked, question)
         assert not asked.scratch.any()
 
 
@@ -94,14 +94,13 @@ def test_the_order_of_different_products_in_a_history_says_nothing(seed: int, ra
     asked = a_kernel(draw)
     _, _, tasks, excluded = a_question(draw)
     history = draw.permutation(PRODUCTS)[:5].tolist()
-    tasks[:: len(Task._fields)] = [0] * TASKS
-    tasks[1 :: len(Task._fields)] = [len(history)] * TASKS
+    tasks[:, 0], tasks[:, 1] = 0, len(history)
     mixed = random.sample(history, len(history))
 
     answers = []
     for products in (history, mixed):
         events = np.array([(2.0, product * DAY, 1.0) for product in products])
-        lists = asked.answer(np.array(products, dtype=np.int32), events, tasks, excluded)
+        lists = asked.rank(np.array(products, dtype=np.int32), events, tasks, excluded)
         because = np.where(lists.because < 0, -1, np.take(products, lists.because, mode="clip")).astype(np.int32)
         answers.append(said(lists._replace(because=because)))
 
@@ -112,10 +111,10 @@ def test_many_threads_get_the_answers_of_one() -> None:
     draw = np.random.default_rng(5)
     asked = a_kernel(draw)
     questions = [a_question(draw) for _ in range(50)] * 8
-    expected = [said(asked.answer(*question)) for question in questions]
+    expected = [said(asked.rank(*question)) for question in questions]
 
     def answered(question: Question) -> tuple[list[Any], bool]:
-        return said(asked.answer(*question)), not asked.scratch.any()
+        return said(asked.rank(*question)), not asked.scratch.any()
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(answered, questions))
@@ -124,10 +123,12 @@ def test_many_threads_get_the_answers_of_one() -> None:
 
 
 def test_a_batch_without_tasks_is_an_empty_answer() -> None:
-    nobody = np.empty(0, dtype=np.int32)
+    nobody, none = np.empty(0, dtype=np.int32), np.empty((0, len(Task._fields)), dtype=np.int64)
 
-    assert said(a_kernel(np.random.default_rng(1)).answer(nobody, np.empty((0, 3)), [], nobody)) == []
+    assert said(a_kernel(np.random.default_rng(1)).rank(nobody, np.empty((0, 3)), none, nobody)) == []
 
 
 def test_the_kernel_is_compiled_here() -> None:
+    kernel.compile()
+
     assert kernel.top is not kernel.top_plain
