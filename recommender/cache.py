@@ -12,7 +12,7 @@ them (prototype, one core).
 import random
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -136,14 +136,13 @@ return #old
 Columns = tuple[Sequence[str], Sequence[float], Sequence[str | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """What is kept of one answer: its slates by name."""
 
     slate_id: str = ""
     model_version: str = ""
     arm: str = ""
-    slates: Mapping[str, Columns] = field(default_factory=dict)
+    slates: Mapping[str, Columns] = MappingProxyType({})
     fresh: bool = True
 
 
@@ -158,16 +157,14 @@ class Held(NamedTuple):
         return Body(slate_id, model_version, arm, slates, self.fresh)
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """What is held, by key (a key without slates is absent), and whether the reader must wake a worker."""
 
     held: dict[str, Held]
     wake: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A body to put, with the event and generation that it was made from (0 where a key has no shopper)."""
 
     key: str
@@ -250,7 +247,7 @@ def _slate(key: str) -> str:
 
 
 def _encoded(body: Body) -> bytes:
-    return orjson.dumps([body.slate_id, body.model_version, body.arm, body.slates])
+    return orjson.dumps([body.slate_id, body.model_version, body.arm, dict(body.slates)])
 
 
 def _jittered(seconds: int) -> int:

@@ -7,7 +7,6 @@ remembers of that for when Redis is away.
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -34,8 +33,7 @@ class Item(NamedTuple):
 _made = partial(tuple.__new__, Item)  # of a row, in C: a page has two hundred of them
 
 
-@dataclass(frozen=True, slots=True)
-class Slate:
+class Slate(NamedTuple):
     """``source`` is the tier that gave it: fresh, stale, viewed, category, popular or none. No items, no panel.
 
     ``bought`` are those products among the items' reasons that the shopper has bought; the others they looked at.
@@ -155,7 +153,7 @@ def _slate(name: str, body: cache.Body | None, inside: str = "", source: str = "
 def _followed(first: Slate, second: Slate) -> Slate:
     """The items of both, since a small category's may all be sold out, in the cart or elsewhere on the page."""
     there = {item.product_id for item in first.items}
-    return replace(first, items=(*first.items, *(item for item in second.items if item.product_id not in there)))
+    return first._replace(items=(*first.items, *(item for item in second.items if item.product_id not in there)))
 
 
 def _viewed(looked_at: Mapping[str, str], body: _Bodies) -> Slate:
@@ -199,4 +197,4 @@ def _without_taken(page: dict[str, Slate], shopper_id: int) -> dict[str, Slate]:
 def _without(slate: Slate, now: Taken, bought: frozenset[str]) -> Slate:
     gone = now.dismissed | now.bought if slate.name == "for_you" else now.dismissed
     items = tuple(item for item in slate.items if item.product_id not in gone) if gone else slate.items
-    return replace(slate, items=items, bought=bought)
+    return slate._replace(items=items, bought=bought)

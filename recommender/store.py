@@ -3,11 +3,12 @@
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
+from types import TracebackType
 from typing import Any
 
+import hiredis
 from django.conf import settings
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -53,7 +54,8 @@ class Script:
             return self._registered(keys, args, client)
         connection = _connection()
         try:
-            connection.send_command("EVALSHA", self._registered.sha, len(keys), *keys, *args, check_health=False)
+            packed = hiredis.pack_command(("EVALSHA", self._registered.sha, len(keys), *keys, *args))
+            connection.send_packed_command([packed], check_health=False)
             return connection.read_response()
         except (ConnectionError, NoScriptError):
             return self._registered(keys, args)
@@ -82,23 +84,27 @@ def spent() -> float:
     return float(getattr(_spent, "seconds", 0.0))
 
 
-@contextmanager
-def redis() -> Iterator[Redis]:
-    """The client, with every trouble turned into CacheDown.
+class redis:
+    """``with redis() as client``: every trouble turned into CacheDown. Not a generator, which takes thrice as long.
 
     While Redis is away, one caller in a second finds that out and the others are told at once: a host that
     swallows packets must not cost every page its timeout.
     """
-    global _away_until
-    began = time.monotonic()
-    if began < _away_until:
-        raise CacheDown("Redis was away a moment ago")
-    try:
-        yield client()
-    except (ConnectionError, TimeoutError) as error:
-        _away_until = time.monotonic() + _AWAY_SECONDS
-        raise CacheDown(str(error)) from error
-    except RedisError as error:
-        raise CacheDown(str(error)) from error
-    finally:
-        _spent.seconds = spent() + time.monotonic() - began
+
+    __slots__ = ("_began",)
+
+    def __enter__(self) -> Redis:
+        self._began = time.monotonic()
+        if self._began < _away_until:
+            raise CacheDown("Redis was away a moment ago")
+        return client()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        global _away_until
+        _spent.seconds = spent() + time.monotonic() - self._began
+        if isinstance(error, ConnectionError | TimeoutError):
+            _away_until = time.monotonic() + _AWAY_SECONDS
+        if isinstance(error, RedisError):
+            raise CacheDown(str(error)) from error

@@ -22,15 +22,14 @@ class Fragment:
     """Text with slots. A template must use a slot as it is: no filter, no condition, no part of an address."""
 
     def __init__(self, text: str) -> None:
-        self._parts = _MARKED.split(text)  # every second one is a slot's name
-        self._places = list(enumerate(self._parts))[1::2]
+        self._parts = _MARKED.split(text)
+        self._names = self._parts[1::2]  # every second one is a slot's
 
     def fill(self, **slots: object) -> SafeString:
         """With each slot's text, escaped unless it is safe already."""
         texts = {name: _escaped(slot) for name, slot in slots.items()}
         parts = self._parts.copy()
-        for place, name in self._places:
-            parts[place] = texts[name]
+        parts[1::2] = map(texts.__getitem__, self._names)
         return SafeString("".join(parts))
 
 

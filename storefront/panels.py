@@ -5,8 +5,8 @@ aside are checked here, at render; that is why a slate carries more ids than a p
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from recommender import recommendations
 from recommender.recommendations import Item, Slate
-from storefront.models import OnCard, Product, bare_name, on_cards
+from storefront.models import OnCard, Product, bare_name
 from storefront.visitor import Visitor
 
 SHOWN = {"for_you": 12, "again": 6, "together": 4, "similar": 8, "complete": 4, "popular": 12}
@@ -52,8 +52,7 @@ class Card(NamedTuple):
     in_cart: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
+class Panel(NamedTuple):
     """A slate's products, with its stamps: without them on impressions and clicks the loop does not close."""
 
     name: str
@@ -91,7 +90,7 @@ def for_page(
         shopper_id=visitor.shopper_id,
         viewed=visitor.viewed[:3],
         product_id=product.product_id if product else seed,
-        cart=visitor.cart,
+        cart=visitor.cart if "complete" in names else (),
         category=category,
         names=[name for name in names if name != RECENT],
     )
@@ -130,9 +129,7 @@ def reason(visitor: Visitor, because: OnCard | None, slate: Slate) -> str:
 
 def newer(visitor: Visitor, seen: str, look: int, product: Product | None) -> Panel | None:
     """The "Recommended for you" panel anew, if by now it is a personal one other than the one seen."""
-    slates = recommendations.for_page(
-        shopper_id=visitor.shopper_id, viewed=visitor.viewed[:3], cart=visitor.cart, names={"for_you"}
-    )
+    slates = recommendations.for_page(shopper_id=visitor.shopper_id, viewed=visitor.viewed[:3], names={"for_you"})
     if slates["for_you"].source not in PERSONAL or slates["for_you"].slate_id == seen:
         return None
     # With the page's other panels, so that no product comes to stand in two of them.
@@ -155,13 +152,13 @@ def _panels(
     ranked = [name for name in names if name != RECENT]
     here = {product.product_id} if product else set()
     recent = [one for one in visitor.viewed if one not in here][:RECENT_SHOWN] if RECENT in names else []
-    hidden = {*visitor.cart, *visitor.dismissed, *here}
+    hidden = {*visitor.dismissed, *here}
     wanted = {name: [item for item in slates[name].items if item.product_id not in hidden] for name in ranked}
     first = _first(wanted)
-    found = on_cards({*_ids(first), *recent, *((seed,) if seed else ())})
+    found = visitor.on_cards({*_ids(first), *recent, *((seed,) if seed else ())})  # and the cart, for ``_cards``
     cards = _cards(wanted, found, visitor, slates)
     if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in ranked):
-        found |= on_cards(_ids(wanted) - found.keys())
+        found |= visitor.on_cards(_ids(wanted) - found.keys())
         cards = _cards(wanted, found, visitor, slates)
     cards[RECENT] = _recent(visitor, [found[one] for one in recent if one in found])
     return {
@@ -182,7 +179,7 @@ def _recent(visitor: Visitor, products: Sequence[OnCard]) -> list[Card]:
 def _turned(slate: Slate, skipped: int) -> Slate:
     """What comes after the skipped first, and they after that."""
     start = skipped % len(slate.items) if slate.items else 0
-    return replace(slate, items=slate.items[start:] + slate.items[:start])
+    return slate._replace(items=slate.items[start:] + slate.items[:start])
 
 
 def _title(name: str, seed: OnCard | None) -> str:
@@ -191,9 +188,9 @@ def _title(name: str, seed: OnCard | None) -> str:
 
 def _with_poll(panel: Panel, look: int, product: Product | None) -> Panel:
     if look > len(POLLS):
-        return replace(panel, poll="")
+        return panel._replace(poll="")
     address = poll_address(panel.slate.slate_id, look, product.product_id if product else "")
-    return replace(panel, poll=address, delay=POLLS[look - 1])
+    return panel._replace(poll=address, delay=POLLS[look - 1])
 
 
 def _with_others(panel: Panel, product: Product | None, skipped: int) -> Panel:
@@ -202,7 +199,7 @@ def _with_others(panel: Panel, product: Product | None, skipped: int) -> Panel:
     if most <= SHOWN[panel.name]:
         return panel
     page = product.get_absolute_url() if product else _address("home")
-    return replace(panel, others=f"{page}?others={after}" if after < most else page)
+    return panel._replace(others=f"{page}?others={after}" if after < most else page)
 
 
 def _may_change(visitor: Visitor, slate: Slate, awaits: bool) -> bool:
@@ -220,7 +217,8 @@ def _first(wanted: Mapping[str, Sequence[Item]]) -> dict[str, list[Item]]:
     earlier: set[str] = set()
     first: dict[str, list[Item]] = {}
     for name, items in wanted.items():
-        first[name] = [item for item in items if item.product_id not in earlier][: SHOWN[name] + SPARE]
+        left = (item for item in items if item.product_id not in earlier) if earlier else iter(items)
+        first[name] = list(islice(left, SHOWN[name] + SPARE))
         earlier |= {item.product_id for item in first[name][: SHOWN[name]]}
     return first
 
@@ -237,8 +235,8 @@ def _cards(
     visitor: Visitor,
     slates: Mapping[str, Slate],
 ) -> dict[str, list[Card]]:
-    """Cards by panel, of what can be bought; what stands in a panel stands in no later one."""
-    shown: set[str] = set()
+    """Cards by panel, of what can be bought and is not in the cart; what stands in a panel stands in no later one."""
+    shown = {*visitor.cart}
     cards: dict[str, list[Card]] = {}
     for name, items in wanted.items():
         cards[name] = []

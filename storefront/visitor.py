@@ -6,20 +6,19 @@ the background while forms are being posted: in one cookie, the later answer wou
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property, lru_cache
 from typing import Literal
 
 from django.conf import settings
 from django.core.signing import BadSignature
-from django.db import connection
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware.csrf import get_token
 from django.utils.safestring import SafeString
 
 from recommender import events
 from storefront import session
-from storefront.models import Cart
+from storefront.models import Cart, OnCard, on_cards
 
 VIEWED = "viewed"  # the cookie's name
 MOST_VIEWED = 12  # products last looked at, newest first
@@ -120,13 +119,15 @@ class Visitor:
     @cached_property
     def cart(self) -> dict[str, int]:
         """product_id → quantity; no query while there is no cart."""
-        if not self.cart_id:
-            return {}
-        with connection.cursor() as cursor:  # by hand, because every page asks: see models.on_cards
-            cursor.execute(
-                "SELECT product_id, quantity FROM storefront_cartline WHERE cart_id = %s ORDER BY id", [self.cart_id]
-            )
-            return dict(cursor.fetchall())
+        return on_cards((), self.cart_id)[1]
+
+    def on_cards(self, product_ids: Collection[str]) -> dict[str, OnCard]:
+        """These products as of now, by id, and in the same query the cart, unless it is known."""
+        known = "cart" in self.__dict__
+        found, cart = on_cards(product_ids, 0 if known else self.cart_id)
+        if not known:
+            self.cart = cart
+        return found
 
     @cached_property
     def token(self) -> SafeString:

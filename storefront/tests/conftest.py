@@ -1,7 +1,6 @@
 """What the shop's tests stand on: a small catalogue, and a stand-in for recommender's read door."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,7 +86,7 @@ class Slates:
             taken = events.taken(shopper_id, [item.product_id for item in slate.items])
             gone = taken.bought | taken.dismissed
             items = tuple(item for item in slate.items if item.product_id not in gone)
-            found["for_you"] = replace(slate, items=items)
+            found["for_you"] = slate._replace(items=items)
         return found
 
 

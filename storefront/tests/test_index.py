@@ -1,6 +1,7 @@
 """The index: read once, read anew beside the requests, and kept while the database is away."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.db import OperationalError
 from storefront import index as catalogue
 from storefront import menu
 from storefront.models import Product
+from storefront.pace import Pace
 from storefront.tests.conftest import MakeProduct
 
 pytestmark = pytest.mark.django_db
@@ -70,3 +72,46 @@ def test_after_a_while_it_is_read_anew_beside_the_requests(
     with catalogue._reading:  # held by the thread until it is done
         pass
     assert "p01" not in catalogue.current().ids
+
+
+def read_anew() -> catalogue.Index:
+    return catalogue._read(Pace())
+
+
+def test_a_catalogue_in_which_nothing_changed_is_not_made_anew(shelf: list[Product]) -> None:
+    kept = catalogue.current()
+    Product.objects.filter(product_id="p01").update(stock=3, popularity=101)  # still in stock, still the first
+    assert read_anew() is kept
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "Another name"},
+        {"department": "Another department"},
+        {"category": "Another category"},
+        {"type": "Another type"},
+        {"brand": "Another brand"},
+        {"price_cents": 777},
+        {"stock": 0},
+        {"popularity": 0},
+        {"hidden": True},
+        {"created": datetime(2020, 1, 1, tzinfo=UTC)},
+    ],
+    ids=lambda change: str(*change),
+)
+def test_one_in_which_anything_changed_is(shelf: list[Product], change: dict[str, Any]) -> None:
+    kept = catalogue.current()
+    Product.objects.filter(product_id="p01").update(**change)
+    assert read_anew() is not kept
+
+
+def test_reading_beside_the_requests_rests_in_proportion_to_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    worked = iter((0.0, 1.0, 1.0, 3.0, 3.0))
+    rested: list[float] = []
+    monkeypatch.setattr("storefront.pace.time.thread_time", lambda: next(worked))
+    monkeypatch.setattr("storefront.pace.time.sleep", rested.append)
+    pace = Pace(0.2)
+    pace.rest()
+    pace.rest()
+    assert rested == pytest.approx([4.0, 8.0])
