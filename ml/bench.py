@@ -38,7 +38,6 @@ from ml import artefact, kernel, serve
 from ml.contract import VERSION, HistoryItem, Query
 from ml.errors import MlError
 from ml.model import SECONDS_A_DAY, Model
-from ml.request import queries_of
 from ml.slates import HOUSEHOLDS, ROW_SETS, SLATES
 
 HISTORY, LIMIT, BATCH, SEED = 20, 24, 64, 3
@@ -163,11 +162,11 @@ def one_round(model: Model, queries: list[Query]) -> Figures:
     canned = {"version": VERSION, "model_version": model.version, "answers": model.recommend(queries[:1])}
     handler = partial(handled, model)
     baseline = timed(partial(nothing, canned), bodies)["p50"]
-    single, handler_single = timed(model.answer, bodies, queries_of), timed(handler, bodies)
-    batch = timed(model.answer, batches, queries_of)["cpu"] / BATCH
+    single, handler_single = timed(model.reply, bodies), timed(handler, bodies)
+    batch = timed(model.reply, batches)["cpu"] / BATCH
     batch_handler = timed(handler, batches)["cpu"] / BATCH
     with plainly():
-        plain = timed(model.answer, bodies[:PLAIN], queries_of)["p50"]
+        plain = timed(model.reply, bodies[:PLAIN])["p50"]
     return {
         "ratio": single["p50"] / baseline,
         "handler_ratio": handler_single["p50"] / baseline,

@@ -244,24 +244,17 @@ HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 @njit(nogil=True, cache=True)
 def answer(
     ids, bucket, member, popularity, row_start, row_product, row_value, offset, liking, term_weight, seconds, power,
-    filler, score, points, asked, past, numbers, text, ends,
+    filler, score, points, asked, events, tasks, text, ends,
 ):  # fmt: skip
     """Write the lists of all tasks into ``text``; task ``i`` ends at ``ends[i]``.
 
-    ``points`` are the code points of ``asked`` ids, the first ``past`` of them histories', the others excluded ones.
-    ``numbers`` are the histories' kinds, ages and counts, and Task after Task.
+    ``points`` are the code points of ``asked`` ids, histories' and excluded ones, which the tasks slice; ``events`` has
+    the kind, age and count of those that are a history's.
     """
     found = np.empty(asked, dtype=np.int32)
     find(ids, bucket, member, points, found)
-    events = np.empty((past, 3), dtype=np.float64)
-    for event in range(past):
-        for column in range(3):
-            events[event, column] = numbers[column * past + event]
-    tasks = np.empty((len(ends), FIELDS), dtype=np.int64)
     longest = 1
-    for task in range(len(ends)):
-        for field in range(FIELDS):
-            tasks[task, field] = np.int64(numbers[3 * past + task * FIELDS + field])
+    for task in range(len(tasks)):
         longest = max(longest, tasks[task, FIELDS - 1])
     products = np.empty((len(ends), longest), dtype=np.int32)
     scores = np.empty((len(ends), longest), dtype=np.float64)
@@ -269,7 +262,7 @@ def answer(
     length = np.empty(len(ends), dtype=np.int64)
     top(
         row_start, row_product, row_value, offset, liking, term_weight, seconds, power, filler, score,
-        found[:past], events, tasks, found[past:], products, scores, because, length,
+        found, events, tasks, found, products, scores, because, length,
     )  # fmt: skip
     at = 0
     for task in range(len(ends)):

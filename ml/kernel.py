@@ -6,7 +6,7 @@ neighbours and not with the catalogue.
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,12 @@ from ml.plain import Task as Task
 from ml.plain import Terms as Terms
 
 top_plain = _plain.top
+
+
+class Compiled(NamedTuple):
+    answer: Callable[..., None]
+    read: Callable[..., None]
+    top: Callable[..., None]
 
 
 class Kernel:
@@ -63,21 +69,21 @@ def plain() -> bool:
 
 def compile() -> None:
     """Answer by the compiled kernel from now on, or by the plain one where numba has no wheel."""
-    global answer, top
+    global answer, read, top
     found = compiled()
     if found:
-        answer, top = found.answer, found.top
+        answer, read, top = found.answer, found.read, found.top
     else:  # pragma: no cover
         top = top_plain
 
 
-def compiled() -> Any:
-    """ml.compiled, whose import takes longer than a server may until its first answer; None without numba."""
+def compiled() -> Compiled | None:
+    """What numba compiles, whose import takes longer than a server may until its first answer; None without numba."""
     try:
-        from ml import compiled
+        from ml import compiled, reader
     except ImportError:  # pragma: no cover
         return None
-    return compiled
+    return Compiled(compiled.answer, reader.read, compiled.top)
 
 
 def _top_from_now_on(*arguments: Any) -> None:
@@ -86,4 +92,5 @@ def _top_from_now_on(*arguments: Any) -> None:
 
 
 top: Callable[..., None] = _top_from_now_on
-answer: Callable[..., None]  # ml.compiled's, unless ``plain()``
+answer: Callable[..., None]  # this and the next are there unless ``plain()``
+read: Callable[..., None]

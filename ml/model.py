@@ -3,7 +3,7 @@
 It is stateless: a query brings its history, so known, new and anonymous shoppers are one case.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,11 +11,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ml.answers import Answers
-from ml.contract import Answer, HistoryItem, Query, SlateName, SlateQuery
+from ml.answers import FIELDS, Answers, all_of, answer
+from ml.contract import Answer, Query, SlateName, SlateQuery
 from ml.index import Index
-from ml.kernel import Kernel, Rows, Terms
-from ml.slates import KIND_CODE, KIND_NAMES, SHOWN_REPEATS, Recipe
+from ml.kernel import Kernel, Places, Rows, Terms
+from ml.request import queries_of
+from ml.slates import KIND_CODE, KIND_NAMES, SHOWN_REPEATS, SLATE_NAMES, Recipe
 
 SECONDS_A_DAY = 86_400.0
 
@@ -43,24 +44,35 @@ class Model:
         answers: list[Answer] = orjson.loads(self.answer(queries))
         return answers
 
+    def reply(self, body: bytes) -> bytes:
+        """The answers to a request, JSON both. Raises ContractError."""
+        return self._answers.read(body) or self.answer(queries_of(body))
+
     def answer(self, queries: Sequence[Query]) -> bytes:
-        """The same as JSON, which is what a server sends."""
-        history: list[HistoryItem] = []
+        """``recommend`` as JSON."""
+        history = [item for query in queries for item in query["history"]]
         excluded: list[str] = []
         tasks: list[int] = []
+        last = 0
         for query in queries:
-            first = len(history)
-            history += query["history"]
-            last = len(history)
+            first, last = last, last + len(query["history"])
             for slate in query["slates"]:
-                before = len(excluded)
-                if "exclude" in slate:
-                    excluded += slate["exclude"]
+                before = len(history) + len(excluded)
+                excluded += slate.get("exclude", ())
                 terms, hides = self._recipes[slate["name"], slate.get("repeats")]
                 limit = min(slate["limit"], len(self.product_ids))
-                tasks += (first, last, *terms, hides, before, len(excluded), *self._fillers(slate), limit)  # a Task
-        lists = iter(self._answers.lists(history, excluded, tasks))
-        return b"[%b]" % b",".join([_answer(query, lists) for query in queries])
+                end = len(history) + len(excluded)
+                tasks += (first, last, *terms, hides, before, end, *self._fillers(slate), limit)  # a Task
+        asked = [*(item["product_id"] for item in history), *excluded]
+        events = np.array([(KIND_CODE[item["kind"]], item["age"], item["count"]) for item in history], np.float64)
+        table = np.array(tasks, np.int64).reshape(-1, FIELDS)
+        lists = iter(self._answers.lists(asked, events.reshape(-1, 3), table))
+        # Of a slate that is asked for twice the last one counts.
+        named = [{slate["name"].encode(): next(lists) for slate in query["slates"]} for query in queries]
+        slate_ids = [orjson.dumps(query["slate_id"]) for query in queries]
+        return all_of(
+            [answer(*each) for each in zip(slate_ids, (list(slates.items()) for slates in named), strict=True)]
+        )
 
     def compile(self) -> None:
         """Answer faster from now on. Until this returns, in another thread, answers are slow and the same."""
@@ -107,11 +119,14 @@ class Model:
             power=np.array([term.power for term in terms], np.float64),
         )
         kernel = Kernel(self.rows, columns, self.index.shelved, products)
-        return Answers(kernel, self.index, self.popularity)
+        return Answers(kernel, self.index, self.popularity, self._table)
 
-
-def _answer(query: Query, lists: Iterator[bytes]) -> bytes:
-    """One query's answer; of a slate that is asked for twice the last one counts."""
-    slates = {slate["name"]: next(lists) for slate in query["slates"]}
-    named = b",".join([b'"%b":[%b]' % (name.encode(), items) for name, items in slates.items()])
-    return b'{"slate_id":%b,"slates":{%b}}' % (orjson.dumps(query["slate_id"]), named)
+    @cached_property
+    def _table(self) -> Places:
+        """``_recipes`` for ml.reader, filled from all products, as no request that it reads has a category."""
+        rows = [
+            [(*terms, hides, 0, len(self.product_ids) if self.slates[name].filled else 0)
+             for terms, hides in (self._recipes[name, repeats] for repeats in (None, False, True))]
+            for name in SLATE_NAMES
+        ]  # fmt: skip
+        return np.array(rows, np.int64)

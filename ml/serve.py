@@ -30,7 +30,6 @@ from ml.contract import MAX_BYTES, VERSION, ContractError, Query
 from ml.errors import MlError
 from ml.http import Handler, Request, Response, Server, in_workers
 from ml.model import Model
-from ml.request import queries_of
 
 INVOCATIONS = re.compile(r"/invocations|/endpoints/[A-Za-z0-9-]{1,63}/invocations")
 DRAIN_SECONDS = 25  # of the 30 between SIGTERM and SIGKILL
@@ -63,11 +62,9 @@ def handler(model: Model) -> Handler:
 def invoke(model: Model, body: bytes) -> Response:
     """A request that breaks the contract is a 400 whose body names the field."""
     try:
-        queries = queries_of(body)
+        answers = model.reply(body)
     except ContractError as error:
         return Response("400 Bad Request", _error(error.problem, error.field))
-    try:
-        answers = model.answer(queries)
     except Exception:
         logger.exception("an answer failed")
         return Response("500 Internal Server Error", _error("the model failed; its log says why"))

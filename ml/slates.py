@@ -8,10 +8,12 @@ The weight of one history product under a term is
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from ml.contract import KINDS, Kind, SlateName
 
 KIND_NAMES: tuple[Kind, ...] = tuple(sorted(KINDS))  # type: ignore[arg-type]  # a kind's code is its place here
+SLATE_NAMES: tuple[SlateName, ...] = get_args(SlateName)
 KIND_CODE = {name: code for code, name in enumerate(KIND_NAMES)}
 
 # The row-sets that ml.learn makes; a term names one.

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ml import kernel
 from ml.answers import Answers
-from ml.contract import HistoryItem, Kind
 from ml.index import Index
 from ml.kernel import Kernel, Rows, Task, Terms
 from ml.slates import KIND_NAMES
@@ -33,7 +32,7 @@ def answers(product_ids: list[str], popularity: list[float], values: list[float]
     ones, liking = np.ones(1), np.ones((1, len(KIND_NAMES)))
     index = Index.of(product_ids, ["Milk"] * many)
     terms = Terms(np.zeros(1, np.int64), liking, ones, ones, ones)
-    return Answers(Kernel(rows, terms, index.shelved, many), index, np.array(popularity))
+    return Answers(Kernel(rows, terms, index.shelved, many), index, np.array(popularity), np.empty((0, 3, 5), np.int64))
 
 
 def said(asked: Answers, *question: Any) -> list[Any]:
@@ -55,18 +54,17 @@ def test_the_compiled_kernel_writes_what_the_plain_one_says(
 ) -> None:
     product_ids = [product_id for product_id, _ in products]
     asked = answers(product_ids, [popularity for _, popularity in products], values)
-    known = [(product_ids[place % len(product_ids)], place) for _, place in strangers]
-    kinds: list[Kind] = list(KIND_NAMES)
-    history = [HistoryItem(product_id=each, kind=kinds[place % 4], age=place, count=1)
-               for each, place in strangers + known]  # fmt: skip
+    history = strangers + [(product_ids[place % len(product_ids)], place) for _, place in strangers]
+    ids = [*(product_id for product_id, _ in history), *excluded]
+    events = np.array([(place % 4, place, 1) for _, place in history], np.float64).reshape(-1, 3)
     many, last = len(products), len(history)
-    tasks = [
-        *Task(0, last, 0, 1, 0, 0, len(excluded), 0, many, many),  # filled by popularity
-        *Task(0, last, 0, 0, 2, 0, 0, 0, many, max(1, many - 1)),  # popularity alone
-        *Task(last // 2, last, 0, 1, 4, 0, 0, 0, 0, many),
-    ]
+    tasks = np.array([
+        Task(0, last, 0, 1, 0, last, len(ids), 0, many, many),  # filled by popularity
+        Task(0, last, 0, 0, 2, 0, 0, 0, many, max(1, many - 1)),  # popularity alone
+        Task(last // 2, last, 0, 1, 4, 0, 0, 0, 0, many),
+    ], np.int64)  # fmt: skip
 
-    compiled = said(asked, history, excluded, tasks)
+    compiled = said(asked, ids, events, tasks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel, "top", kernel.top_plain)
-        assert compiled == said(asked, history, excluded, tasks)
+        assert compiled == said(asked, ids, events, tasks)
