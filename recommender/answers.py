@@ -39,7 +39,7 @@ def decoded(body: bytes) -> Response:
     try:
         if len(body) <= contract.MAX_BYTES:
             return _decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     contract.parse_response(body, orjson.loads)
     raise contract.ContractError("body", "is taken for an answer by the contract, but not here")
