@@ -17,7 +17,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.authentication import BaseAuthentication, CSRFCheck, SessionAuthentication
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.parsers import JSONParser
 from rest_framework.permissions import SAFE_METHODS
@@ -27,19 +27,13 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from ml.contract import MAX_TEXT
-from recommender.events import NewEvent
-from storefront import panels
+from storefront import panels, reports
 from storefront import visitor as visitors
 from storefront.feedback import LONGEST_ARM
-from storefront.limits import Limit, address
 from storefront.models import Product, is_product_id
+from storefront.reports import KINDS, LAST_POSITION, LONGEST_KEY, MOST_BYTES, MOST_EVENTS
 
-KINDS = ("view", "impression", "click", "dismiss")
 SERVER_KINDS = ("cart", "purchase")
-MOST_EVENTS = 50  # of one report
-MOST_BYTES = 50_000  # of one report: fifty events with every field at its longest are near it
-REPORTS_OF = Limit("reports of a shopper", most=120, seconds=60)  # a busy hand opens two products a second
-REPORTS_FROM = Limit("reports without consent from an address", most=3000, seconds=60)  # which may be an office's
 WHO = frozenset({"shopper_id", "shopper", "user", "user_id", "customer_id", "account"})
 
 
@@ -82,13 +76,10 @@ class PerSender(BaseThrottle):
     """By shopper, or by address where nothing is stored and the limit spares the product lookup."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        shopper_id = visitors.of(_plain(request)).shopper_id
-        if shopper_id is None:
-            return not REPORTS_FROM.exceeded(address(_plain(request)))
-        return not REPORTS_OF.exceeded(str(shopper_id))
+        return reports.is_within_limit(_plain(request))
 
     def wait(self) -> float:
-        return REPORTS_OF.seconds
+        return reports.REPORTS_OF.seconds
 
 
 class Strict(serializers.Serializer[Any]):
@@ -107,12 +98,12 @@ class EventSerializer(Strict):
     kind = serializers.CharField(help_text=f"One of {', '.join(KINDS)}.")
     product_id = serializers.CharField(max_length=MAX_TEXT, validators=[is_product_id])
     key = serializers.CharField(
-        max_length=64, required=False, help_text="Idempotency key: the same key again is the same event."
+        max_length=LONGEST_KEY, required=False, help_text="Idempotency key: the same key again is the same event."
     )
     slate_id = serializers.CharField(max_length=MAX_TEXT, required=False, allow_blank=True)
     model_version = serializers.CharField(max_length=MAX_TEXT, required=False, allow_blank=True)
     arm = serializers.CharField(max_length=LONGEST_ARM, required=False, allow_blank=True)
-    position = serializers.IntegerField(min_value=1, max_value=200, required=False)
+    position = serializers.IntegerField(min_value=1, max_value=LAST_POSITION, required=False)
 
     def validate_kind(self, kind: str) -> str:
         if kind in SERVER_KINDS:
@@ -135,6 +126,14 @@ class EventsView(APIView):
     parser_classes = (ReportParser,)
     throttle_classes = (PerSender,)
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """A good report is kept at once; everything else is refused by DRF, in its own words."""
+        if request.method == "POST" and (events := reports.recognised(request)) and _is_from_our_page(request):
+            with suppress(ValidationError):
+                if reports.is_within_limit(request):
+                    return reports.kept(request, events)
+        return super().dispatch(request, *args, **kwargs)
+
     @extend_schema(
         request=ReportSerializer,
         responses={
@@ -144,23 +143,18 @@ class EventsView(APIView):
             429: OpenApiResponse(OpenApiTypes.OBJECT, "Too many reports."),
         },
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         """Report what the shopper saw and did. Without consent, a view is kept in the browser's cookie alone."""
         report = ReportSerializer(data=request.data)
         report.is_valid(raise_exception=True)
-        reported = report.validated_data["events"]
-        _check_products({event["product_id"] for event in reported})
-        visitor = visitors.of(_plain(request))
-        stored = 0
-        if visitor.shopper_id is not None:
-            stored = visitor.record([NewEvent(**event, basket=visitor.visit) for event in reported])
-        response = Response({"accepted": stored}, status=202)
-        for event in reported:
-            if event["kind"] == "dismiss":
-                visitor.dismiss(event["product_id"])
-            elif event["kind"] == "view":
-                visitor.saw(event["product_id"], response)
-        return response
+        return reports.kept(_plain(request), report.validated_data["events"])
+
+
+def _is_from_our_page(request: HttpRequest) -> bool:
+    return _from_our_page.process_view(request, None, (), {}) is None  # type: ignore[arg-type]  # of a view it asks little
+
+
+_from_our_page = CSRFCheck(HttpResponse)  # says why not, where Django's own would answer with a page
 
 
 class WantedSerializer(Strict):
@@ -269,19 +263,6 @@ def _hydrated(card: panels.Card) -> dict[str, Any]:
 def _address(name: str, product_id: str) -> str:
     """A page's address never changes while the process runs, and finding it took longer than finding the product."""
     return reverse(name, args=[product_id])
-
-
-def _check_products(product_ids: set[str]) -> None:
-    """Raises ValidationError for one that never was. What was found once is not asked again: products are hidden, and
-    what happened to one that an administrator did delete does no harm."""
-    if product_ids <= _found:
-        return
-    _found.update(Product.objects.filter(product_id__in=product_ids).values_list("product_id", flat=True))
-    if unknown := sorted(product_ids - _found):
-        raise ValidationError({"product_id": f"There is no product {', '.join(unknown)}."})
-
-
-_found: set[str] = set()  # as many as the catalogue has
 
 
 def _plain(request: Request) -> HttpRequest:

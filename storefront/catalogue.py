@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterator
 
+from django.db import connection
+
 from ml.contract import ProductRow
 from storefront.models import Product
 
@@ -24,5 +26,13 @@ def product_rows() -> Iterator[ProductRow]:
 
 
 def known(product_ids: Collection[str]) -> set[str]:
-    """Those that are in the catalogue, hidden ones too."""
-    return set(Product.objects.order_by().filter(product_id__in=product_ids).values_list("product_id", flat=True))
+    """Those that are in the catalogue, hidden ones too. By hand, because clicks and drains ask: see models.on_cards."""
+    places = ", ".join(["%s"] * len(product_ids))
+    if not places:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT product_id FROM storefront_product WHERE product_id IN ({places})",  # noqa: S608 - no values in it
+            list(product_ids),
+        )
+        return {product_id for (product_id,) in cursor.fetchall()}

@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from recommender import cache as slate_cache
 from recommender import events, keys, privacy, recommendations, store
 from recommender.recommendations import Item, Slate
-from storefront import api, index
+from storefront import index, reports
 from storefront.models import Product
 
 
@@ -28,7 +28,7 @@ def _nothing_remembered(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None
     with Redis.from_url(redis_url) as redis:
         redis.flushdb()
     index.refresh()
-    api._found.clear()
+    reports._found.clear()
 
 
 MakeProduct = Callable[..., Product]
@@ -108,7 +108,8 @@ def kept_slates(key: str, **slates: Sequence[str]) -> None:
 
 
 def refuse(*_: Any, **__: Any) -> Any:
-    """In place of Redis.execute_command: the server is there and does nothing that it is asked."""
+    """In place of Redis.execute_command, or of Connection.send_command below it: the server is there and does nothing
+    that it is asked."""
     raise ResponseError("OOM command not allowed when used memory > 'maxmemory'")
 
 

@@ -4,10 +4,10 @@ import pytest
 from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
-from redis import Redis
+from redis import Connection
 
 from recommender import events, privacy
-from storefront import api
+from storefront import api, reports
 from storefront.limits import Limit
 from storefront.models import Product
 from storefront.tests.conftest import MakeProduct, Slates, refuse
@@ -133,8 +133,8 @@ def test_what_is_no_report_is_refused_in_json(client: Client, body: str) -> None
 
 
 def test_a_report_has_a_most(client: Client, shelf: list[Product]) -> None:
-    report(client, *[VIEW] * api.MOST_EVENTS)
-    assert "events" in report(client, *[VIEW] * (api.MOST_EVENTS + 1), status=400)
+    report(client, *[VIEW] * reports.MOST_EVENTS)
+    assert "events" in report(client, *[VIEW] * (reports.MOST_EVENTS + 1), status=400)
 
 
 def test_other_formats_and_methods_are_refused(client: Client) -> None:
@@ -156,7 +156,7 @@ def test_a_report_must_come_from_our_page_also_of_the_anonymous(shelf: list[Prod
 def test_too_many_reports_of_one_shopper_are_refused_and_others_are_not(
     client: Client, shelf: list[Product], shopper: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "REPORTS_OF", Limit("test", most=3, seconds=60))
+    monkeypatch.setattr(reports, "REPORTS_OF", Limit("test", most=3, seconds=60))
     for _ in range(3):
         report(client, VIEW)
     assert "throttled" in str(report(client, VIEW, status=429))
@@ -166,7 +166,7 @@ def test_too_many_reports_of_one_shopper_are_refused_and_others_are_not(
 def test_an_address_that_is_only_claimed_counts_for_nothing(
     shelf: list[Product], monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setattr(api, "REPORTS_FROM", Limit("test", most=3, seconds=60))
+    monkeypatch.setattr(reports, "REPORTS_FROM", Limit("test", most=3, seconds=60))
     settings.NUM_PROXIES = 1
     stranger = Client(REMOTE_ADDR="10.0.0.1")  # our proxy
 
@@ -183,7 +183,7 @@ def test_an_address_that_is_only_claimed_counts_for_nothing(
 def test_without_redis_reports_are_kept_all_the_same(
     client: Client, shelf: list[Product], shopper: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Redis, "execute_command", refuse)
+    monkeypatch.setattr(Connection, "send_command", refuse)
     assert report(client, VIEW) == {"accepted": 1}
 
 

@@ -59,7 +59,7 @@ def test_a_limit_counts_each_alone_and_starts_anew(client: Client) -> None:
 
 
 def test_without_redis_nobody_is_shut_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("redis.Redis.execute_command", refuse)
+    monkeypatch.setattr("redis.Connection.send_command", refuse)
     limit = Limit("test", most=0, seconds=60)
     assert not limit.exceeded("ada")
     limit.clear("ada")
