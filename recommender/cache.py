@@ -197,9 +197,9 @@ def put(entries: Sequence[Entry], deadline: int) -> list[int]:
 
     Returns for each entry REFUSED, KEPT or NEWER.
     """
-    with store.redis() as redis:
+    verdicts: list[int] = []
+    with store.redis():
         script = store.script(_PUT)
-        pipe = redis.pipeline(transaction=False)
         for start in range(0, len(entries), _AT_ONCE):
             keys: list[str] = [IN_FLIGHT, _GENERATIONS]
             args: list[Any] = [deadline]
@@ -214,8 +214,8 @@ def put(entries: Sequence[Entry], deadline: int) -> list[int]:
                     _jittered(kept),
                     _encoded(entry.body),
                 )
-            script(keys=keys, args=args, client=pipe)
-        return [verdict for some in pipe.execute() for verdict in some]
+            verdicts += script(keys=keys, args=args)
+    return verdicts
 
 
 def withdraw(key: str, generation: int) -> None:

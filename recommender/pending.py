@@ -6,8 +6,10 @@ worker died. Each step that must not be torn apart is one Lua script, which read
 machines need agree.
 """
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from recommender import store
@@ -22,6 +24,9 @@ _HOLD = f"{PREFIX}hold"
 WAKE_SECONDS = 30  # a wake-up that nobody took by then is given up, and the next event sends another
 _EARLY_SECONDS = 0.1  # by which a hold ends before the drain that was put off comes
 IN_FLIGHT_SECONDS = 30  # several times the longest drain (a few calls of aws.DEADLINE each)
+# Between two takings of one process. Who comes alone is taken at once; of many, those that come meanwhile share a
+# drain, whose cost is mostly its own and hardly its keys'.
+SPACING = 0.01
 _WARMING_SECONDS = 600  # during a canary two versions answer in turn; that must not warm everything each time
 
 _ADD = (
@@ -121,7 +126,9 @@ def add(keys: Collection[str], later: bool = False) -> bool:
 
 
 def take(most: int) -> Taken:
-    """Move up to so many keys in flight; pending before later, the oldest first. None while work is held."""
+    """Move up to so many keys in flight, when it is this process's turn; pending before later, the oldest first. None
+    while work is held."""
+    _wait_for_turn()
     with store.redis():
         now, deadline, more, taken = store.script(_TAKE)(
             keys=[PENDING, LATER, IN_FLIGHT, WAKE, _HOLD],
@@ -129,6 +136,18 @@ def take(most: int) -> Taken:
         )
     waited = tuple((now - float(since)) / 1000 for since in taken[1::2])
     return Taken(tuple(key.decode() for key in taken[::2]), waited, deadline, now / 1000, bool(more))
+
+
+def _wait_for_turn() -> None:
+    global _next_turn
+    with _turns:
+        now = time.monotonic()
+        turn = max(_next_turn, now)
+        _next_turn = turn + SPACING
+    time.sleep(turn - now)
+
+
+_turns, _next_turn = Lock(), 0.0
 
 
 def give_back(keys: Collection[str], deadline: int) -> None:

@@ -8,11 +8,12 @@ and one clock: ``celery -A storefront beat``.
 
 import gc
 import os
+import sys
 from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import worker_ready
+from celery.signals import task_postrun, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "storefront.settings")
 
@@ -75,12 +76,19 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(["recommender", "storefront"])
+# Celery would close the database before and after each task: opening it again takes longer than what a drain reads.
+# After that many tasks it may; in between, connections live as long as a web request's do (see _ready).
+app.conf.CELERY_DB_REUSE_MAX = sys.maxsize
 
 
 @worker_ready.connect
 def _ready(**about: Any) -> None:
-    from recommender import metrics  # here, for Django is not yet set up when this file is read
+    # Here, for Django is not yet set up when this file is read.
+    from django.db import close_old_connections
 
+    from recommender import metrics
+
+    task_postrun.connect(close_old_connections)  # the old and the broken ones, as after a web request
     metrics.start()
     # What a drain makes, it drops without cycles; looking for some, again and again, was a fifth of its time.
     gc.collect()

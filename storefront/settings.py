@@ -241,5 +241,8 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True},  # Django's own handlers would print every line twice
         "botocore": {"level": "WARNING"},
+        # Each says a line of each task, and there are a hundred in a second.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -97,6 +98,19 @@ class TestWaking:
         assert tasks.refresh() == 3
         assert wake_ups(redis) == 1
         assert len(waiting(redis)) == 2
+
+    def test_what_comes_while_a_drain_waits_for_its_turn_joins_it(
+        self, redis: Redis, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pending, "SPACING", 1.0)
+        pending.add(["product:p1"])
+        assert tasks.refresh() == 1  # alone, it waited for nobody
+        monkeypatch.setattr(pending, "SPACING", 0.0)
+        with ThreadPoolExecutor(1) as worker:
+            pending.add(["product:p2"])
+            drain = worker.submit(tasks.refresh)
+            pending.add(["product:p3"])
+            assert drain.result() == 2
 
     def test_what_shoppers_wait_for_is_taken_before_bulk_work(self, redis: Redis) -> None:
         tasks.request_refresh([f"product:p{n}" for n in range(100)], later=True)
