@@ -53,6 +53,15 @@ class Taken:
     bought: frozenset[str]
     dismissed: frozenset[str]
 
+    @classmethod
+    def of(cls, told: str | None) -> "Taken":
+        """What TAKEN returns; NULL on PostgreSQL where there is none."""
+        rows = orjson.loads(told or "[]")
+        return cls(
+            bought=frozenset([product_id for product_id, kind in rows if kind == "purchase"]),
+            dismissed=frozenset([product_id for product_id, kind in rows if kind == "dismiss"]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -128,15 +137,21 @@ def _as_one(values: Collection[Any]) -> Any:
     return orjson.dumps(list(values)).decode() if connection.vendor == "sqlite" else list(values)
 
 
-_TAKEN = """
-SELECT product_id, kind FROM recommender_event WHERE shopper_id = %s AND kind = 'dismiss' UNION
-SELECT product_id, kind FROM recommender_event WHERE shopper_id = %s AND kind = 'purchase' AND product_id = ANY(%s)
+# JSON rows of product_id and kind. Parameters by name, for which Django need not search the statement on SQLite.
+TAKEN = """
+SELECT json_agg(json_build_array(product_id, kind))::text FROM (
+  SELECT product_id, kind FROM recommender_event WHERE shopper_id = %(shopper_id)s AND kind = 'dismiss' UNION
+  SELECT product_id, kind FROM recommender_event
+  WHERE shopper_id = %(shopper_id)s AND kind = 'purchase' AND product_id = ANY(%(maybe_taken)s)
+) AS taken
 """
 # Which of the ids were bought, and not which of what was bought are they: a third cheaper there.
-_TAKEN_SQLITE = """
-SELECT product_id, kind FROM recommender_event WHERE shopper_id = %s AND kind = 'dismiss' UNION ALL
-SELECT value, 'purchase' FROM json_each(%s) WHERE EXISTS
-  (SELECT 1 FROM recommender_event WHERE shopper_id = %s AND kind = 'purchase' AND product_id = value)
+TAKEN_SQLITE = """
+SELECT json_group_array(json_array(product_id, kind)) FROM (
+  SELECT product_id, kind FROM recommender_event WHERE shopper_id = %(shopper_id)s AND kind = 'dismiss' UNION ALL
+  SELECT value, 'purchase' FROM json_each(%(maybe_taken)s) WHERE EXISTS
+    (SELECT 1 FROM recommender_event WHERE shopper_id = %(shopper_id)s AND kind = 'purchase' AND product_id = value)
+)
 """
 
 
@@ -144,19 +159,14 @@ def taken(shopper_id: int, product_ids: Collection[str]) -> Taken:
     """Which of these products the shopper has bought, and everything that they have dismissed, as of now.
 
     Every page of a known shopper asks this, so it is written by hand: composing the statement anew takes Django
-    longer than the database takes to answer it. One parameter holds all ids, so that the statement is always the same.
+    longer than the database takes to answer it. One parameter holds all ids, so that the statement is always the same,
+    and there is one value to return, so that who has more to ask may put both into one statement.
     """
-    listed = list(product_ids)
+    is_sqlite = connection.vendor == "sqlite"
+    parameters = {"shopper_id": shopper_id, "maybe_taken": _as_one(product_ids)}
     with connection.cursor() as cursor:
-        if cursor.db.vendor == "sqlite":
-            cursor.execute(_TAKEN_SQLITE, [shopper_id, orjson.dumps(listed).decode(), shopper_id])
-        else:
-            cursor.execute(_TAKEN, [shopper_id, shopper_id, listed])
-        rows = cursor.fetchall()
-    return Taken(
-        bought=frozenset(product_id for product_id, kind in rows if kind == "purchase"),
-        dismissed=frozenset(product_id for product_id, kind in rows if kind == "dismiss"),
-    )
+        cursor.execute(TAKEN_SQLITE if is_sqlite else TAKEN, parameters)
+        return Taken.of(cursor.fetchone()[0])
 
 
 class Event(models.Model):

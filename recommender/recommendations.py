@@ -6,14 +6,14 @@ remembers of that for when Redis is away.
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from recommender import cache, counters, keys, tasks
-from recommender.models import Taken, taken
+from recommender.models import TAKEN, TAKEN_SQLITE, Taken, taken
 
-__all__ = ["Item", "Slate", "for_page"]
+__all__ = ["TAKEN", "TAKEN_SQLITE", "Item", "Slate", "Taken", "for_page"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ class Item(NamedTuple):
     score: float
     because: str | None
 
+
+Ask = Callable[[Mapping[str, "Slate"], Collection[str]], Taken]  # of slates as they were made, and ids of theirs
 
 _made = partial(tuple.__new__, Item)  # of a row, in C: a page has two hundred of them
 
@@ -90,8 +92,12 @@ def for_page(
     cart: Collection[str] = (),
     category: str | None = None,
     names: Collection[str],
+    ask: Ask | None = None,
 ) -> dict[str, Slate]:
-    """Every slate that a page needs. Never raises for what is down; what is missing is asked for and comes later."""
+    """Every slate that a page needs. Never raises for what is down; what is missing is asked for and comes later.
+
+    ``ask``: the caller's own way to ask the database TAKEN, for a caller with more to ask in the same statement.
+    """
     own = keys.shopper(shopper_id) if shopper_id is not None else None
     looked_at = {one: keys.product(one) for one in viewed[: len(VIEW_WEIGHTS)]}
     product = keys.product(product_id) if product_id else None
@@ -126,7 +132,7 @@ def for_page(
         counters.count("panels", label=slate.source)
     if shopper_id is not None and "for_you" in page:
         counters.count("known_panels", label=page["for_you"].source)
-    return page if shopper_id is None else _without_taken(page, shopper_id)
+    return page if shopper_id is None else _without_taken(page, shopper_id, ask)
 
 
 def _read(wanted: Collection[str]) -> _Bodies:
@@ -184,13 +190,13 @@ def _viewed(looked_at: Mapping[str, str], body: _Bodies) -> Slate:
     )
 
 
-def _without_taken(page: dict[str, Slate], shopper_id: int) -> dict[str, Slate]:
+def _without_taken(page: dict[str, Slate], shopper_id: int, ask: Ask | None) -> dict[str, Slate]:
     """Without what the shopper dismissed since the slates were made; what they bought is nothing new either."""
     if not any(slate.items for slate in page.values()):
         return page
     reasons = {item.because for slate in page.values() for item in slate.items if item.because is not None}
     new = {item.product_id for item in page["for_you"].items} if "for_you" in page else set()
-    now = taken(shopper_id, new | reasons)
+    now = ask(page, new | reasons) if ask else taken(shopper_id, new | reasons)
     return {name: _without(slate, now, now.bought & reasons) for name, slate in page.items()}
 
 

@@ -1,14 +1,12 @@
 """What the shop sells, what lies in carts and what was ordered. Money is whole cents, never a float."""
 
 import secrets
-from collections.abc import Callable, Collection, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
-import orjson
 from django.conf import settings
 from django.core.validators import RegexValidator
-from django.db import connection, models, transaction
+from django.db import models, transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
@@ -125,46 +123,6 @@ class Product(models.Model):
     @property
     def can_be_bought(self) -> bool:
         return self.stock > 0 and not self.hidden
-
-
-# All rows as one text of JSON: a fifth cheaper, and SQLite's driver gives up the interpreter at each row.
-_ON_CARDS = f"""
-SELECT json_agg(json_build_array({", ".join(OnCard._fields)}))::text FROM storefront_product WHERE product_id = ANY(%s)
-"""  # noqa: S608 - names of our own
-_ON_CARDS_SQLITE = f"""
-SELECT json_group_array(json_array({", ".join(OnCard._fields)}))
-FROM (SELECT value AS wanted FROM json_each(%s)) CROSS JOIN storefront_product ON product_id = wanted
-"""  # noqa: S608 - and CROSS, which SQLite takes for "in this order": with IN it sorts the ids first
-_IN_CART = """
-SELECT json_agg(json_build_array(product_id, quantity) ORDER BY id)::text FROM storefront_cartline WHERE cart_id = %s
-"""
-_IN_CART_SQLITE = """
-SELECT json_group_array(json_array(product_id, quantity))
-FROM (SELECT product_id, quantity FROM storefront_cartline WHERE cart_id = %s ORDER BY id)
-"""
-
-
-def on_cards(product_ids: Collection[str], cart_id: int = 0) -> tuple[dict[str, OnCard], dict[str, int]]:
-    """These products as of now, by id (what nothing bears is absent), and what lies in the cart: id → quantity.
-
-    Every page asks this, so it is written by hand: composing the statement anew takes Django longer than the
-    database takes to answer it, and so does a second statement for the cart. One parameter holds all ids, so that the
-    statement is always the same.
-    """
-    if not product_ids and not cart_id:
-        return {}, {}
-    listed = list(product_ids)
-    with connection.cursor() as cursor:
-        if cursor.db.vendor == "sqlite":
-            cursor.execute(_BOTH_SQLITE, [orjson.dumps(listed).decode(), cart_id])
-        else:
-            cursor.execute(_BOTH, [listed, cart_id])
-        products, lines = cursor.fetchone()  # each NULL on PostgreSQL where there is none
-    return {row[0]: _on_card(row) for row in orjson.loads(products or "[]")}, dict(orjson.loads(lines or "[]"))
-
-
-_BOTH, _BOTH_SQLITE = f"SELECT ({_ON_CARDS}), ({_IN_CART})", f"SELECT ({_ON_CARDS_SQLITE}), ({_IN_CART_SQLITE})"
-_on_card = partial(tuple.__new__, OnCard)  # of a row, in C: a page has a hundred of them
 
 
 class Cart(models.Model):

@@ -4,8 +4,8 @@ A slate may be minutes old. What is shown must still be true, so stock, hidden p
 aside are checked here, at render; that is why a slate carries more ids than a panel shows.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache, partial
 from itertools import islice
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from recommender import recommendations
-from recommender.recommendations import Item, Slate
+from recommender.recommendations import Item, Slate, Taken
 from storefront.models import OnCard, Product, bare_name
 from storefront.visitor import Visitor
 
@@ -86,17 +86,17 @@ def for_page(
     id of a product that is not the page's own, whose similar products are wanted. ``skipped`` products of "for_you"
     were seen and others are asked for.
     """
+    page = _Page(visitor, names, product, seed, skipped)
     slates = recommendations.for_page(
         shopper_id=visitor.shopper_id,
         viewed=visitor.viewed[:3],
         product_id=product.product_id if product else seed,
         cart=visitor.cart if "complete" in names else (),
         category=category,
-        names=[name for name in names if name != RECENT],
+        names=page.ranked,
+        ask=page.ask,
     )
-    if skipped and "for_you" in slates:
-        slates["for_you"] = _turned(slates["for_you"], skipped)
-    panels = _panels(visitor, names, slates, product, seed)
+    panels = page.panels(slates)
     if "for_you" in panels:
         panels["for_you"] = _with_others(panels["for_you"], product, skipped)
         if not skipped and _may_change(visitor, panels["for_you"].slate, awaits):
@@ -146,40 +146,66 @@ def _address(name: str) -> str:
     return reverse(name)
 
 
-def _panels(
-    visitor: Visitor, names: Sequence[str], slates: Mapping[str, Slate], product: Product | None, seed: str | None
-) -> dict[str, Panel]:
-    ranked = [name for name in names if name != RECENT]
-    here = {product.product_id} if product else set()
-    recent = [one for one in visitor.viewed if one not in here][:RECENT_SHOWN] if RECENT in names else []
-    hidden = {*visitor.dismissed, *here}
-    wanted = {name: [item for item in slates[name].items if item.product_id not in hidden] for name in ranked}
-    first = _first(wanted)
-    found = visitor.on_cards({*_ids(first), *recent, *((seed,) if seed else ())})  # and the cart, for ``_cards``
-    cards = _cards(wanted, found, visitor, slates)
-    if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in ranked):
-        found |= visitor.on_cards(_ids(wanted) - found.keys())
-        cards = _cards(wanted, found, visitor, slates)
-    cards[RECENT] = _recent(visitor, [found[one] for one in recent if one in found])
-    return {
-        name: Panel(
-            name, _title(name, found.get(seed or "")), _note(name, slates), cards[name], slates.get(name, Slate(name))
-        )
-        for name in names
-        if cards[name]
-    }
+class _Page:
+    """What one page's panels are made of. A known shopper's page asks the database before their slates are final."""
+
+    def __init__(
+        self, visitor: Visitor, names: Sequence[str], product: Product | None, seed: str | None, skipped: int
+    ) -> None:
+        self.visitor, self.names, self.seed, self.skipped = visitor, names, seed, skipped
+        self.ranked = [name for name in names if name != RECENT]
+        self.hidden = {*visitor.dismissed, *((product.product_id,) if product else ())}
+        recent = [one for one in visitor.viewed if product is None or one != product.product_id]
+        self.recent = recent[:RECENT_SHOWN] if RECENT in names else []
+        self.found: dict[str, OnCard] | None = None
+
+    def ask(self, slates: Mapping[str, Slate], maybe_taken: Collection[str]) -> Taken:
+        """What the shopper has taken; the products that will most likely be shown are in the same query.
+
+        Less is shown than the slates hold by now, so whatever comes to be shown is among these, unless they run short.
+        """
+        return self._look(_first(self._wanted(slates)), maybe_taken)
+
+    def panels(self, slates: Mapping[str, Slate]) -> dict[str, Panel]:
+        """By name, in the order of the page's names, without the empty ones."""
+        wanted = self._wanted(slates)
+        first = _first(wanted)
+        if self.found is None:
+            self._look(first)
+        found: dict[str, OnCard] = self.found or {}
+        cards = _cards(wanted, found, self.visitor, slates)
+        if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in self.ranked):
+            found |= self.visitor.look(_ids(wanted) - found.keys()).products
+            cards = _cards(wanted, found, self.visitor, slates)
+        cards[RECENT] = _recent(self.visitor, [found[one] for one in self.recent if one in found])
+        title = partial(_title, seed=found.get(self.seed or ""))
+        return {
+            name: Panel(name, title(name), _note(name, slates), cards[name], slates.get(name, Slate(name)))
+            for name in self.names
+            if cards[name]
+        }
+
+    def _wanted(self, slates: Mapping[str, Slate]) -> dict[str, list[Item]]:
+        """Items by panel: those that this browser has not put aside, after those that were seen before."""
+        wanted = {}
+        for name in self.ranked:
+            items, start = slates[name].items, self.skipped if name == "for_you" else 0
+            if start and items:
+                items = items[start % len(items) :] + items[: start % len(items)]
+            wanted[name] = [item for item in items if item.product_id not in self.hidden]
+        return wanted
+
+    def _look(self, first: Mapping[str, Sequence[Item]], maybe_taken: Collection[str] = ()) -> Taken:
+        ids = {*_ids(first), *self.recent, *((self.seed,) if self.seed else ())}
+        now = self.visitor.look(ids, maybe_taken)
+        self.found = now.products
+        return now.taken
 
 
 def _recent(visitor: Visitor, products: Sequence[OnCard]) -> list[Card]:
     """What was looked at is looked for again, so neither the cart nor another panel takes it away."""
     cart = visitor.cart
     return [Card(one, in_cart=cart.get(one.product_id, 0)) for one in products if not one.hidden]
-
-
-def _turned(slate: Slate, skipped: int) -> Slate:
-    """What comes after the skipped first, and they after that."""
-    start = skipped % len(slate.items) if slate.items else 0
-    return slate._replace(items=slate.items[start:] + slate.items[:start])
 
 
 def _title(name: str, seed: OnCard | None) -> str:

@@ -17,8 +17,8 @@ from django.middleware.csrf import get_token
 from django.utils.safestring import SafeString
 
 from recommender import events
-from storefront import session
-from storefront.models import Cart, OnCard, on_cards
+from storefront import now, session
+from storefront.models import Cart
 
 VIEWED = "viewed"  # the cookie's name
 MOST_VIEWED = 12  # products last looked at, newest first
@@ -119,15 +119,13 @@ class Visitor:
     @cached_property
     def cart(self) -> dict[str, int]:
         """product_id → quantity; no query while there is no cart."""
-        return on_cards((), self.cart_id)[1]
+        return now.look(cart_id=self.cart_id).cart if self.cart_id else {}
 
-    def on_cards(self, product_ids: Collection[str]) -> dict[str, OnCard]:
-        """These products as of now, by id, and in the same query the cart, unless it is known."""
-        known = "cart" in self.__dict__
-        found, cart = on_cards(product_ids, 0 if known else self.cart_id)
-        if not known:
-            self.cart = cart
-        return found
+    def look(self, product_ids: Collection[str], maybe_taken: Collection[str] = ()) -> now.Now:
+        """At these products as of now, at which of ``maybe_taken`` the shopper has taken, and at the cart."""
+        seen = now.look(product_ids, self.cart_id, self.shopper_id if maybe_taken else None, maybe_taken)
+        self.cart = seen.cart
+        return seen
 
     @cached_property
     def token(self) -> SafeString:
