@@ -8,14 +8,9 @@
 Nothing is pickled, so nothing in an artefact can run. ``load`` refuses what does not match its manifest, byte for byte.
 """
 
-import hashlib
 import json
-import mmap
-import os
 import tarfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.contract import MAX_TEXT, SLATES, VERSION
+from ml.digests import Fingerprints, fingerprint, fingerprints
 from ml.errors import MlError
 from ml.index import Index, Texts
 from ml.kernel import Rows
@@ -72,16 +68,23 @@ def save(model: Model, directory: Path, window: tuple[str, str], metrics: Mappin
         "products": len(model.product_ids),
         "row_sets": model.row_sets,
         "slates": {name: asdict(recipe) for name, recipe in model.slates.items()},
-        "files": {name: _fingerprint(_file(directory, name)) for name in arrays},
+        "files": {name: fingerprint(_file(directory, name)) for name in arrays},
     }
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 def load(directory: Path) -> Model:
     """Read an artefact, rows memory-mapped. Raises ArtefactError unless every file is what its manifest says."""
+    with fingerprints(directory) as digests:
+        return verified(directory, digests)
+
+
+def verified(directory: Path, digests: Fingerprints) -> Model:
+    """``load`` with digests begun before; their verdict comes before anything else that is wrong with a file."""
     manifest = read_manifest(directory)
     try:
-        with _verifying(directory, manifest["files"]):
+        _check_list(directory, manifest["files"])
+        try:
             arrays = {name: _array(_file(directory, name), type_) for name, type_ in _TYPES.items()}
             model = Model(
                 version=str(manifest["version"]),
@@ -95,6 +98,9 @@ def load(directory: Path) -> Model:
                 mapped=Index(arrays["product_id"], *(arrays[name] for name in _CODES)),
             )
             _check_shape(directory, model)
+        finally:
+            for name, expectation in manifest["files"].items():
+                _check_file(_file(directory, name), digests, expectation)
     except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise ArtefactError(f"{directory} is not a model ({error!r}); train again") from None
     return model
@@ -146,30 +152,7 @@ def _file(directory: Path, name: str) -> Path:
     return directory / f"{name}.npy"
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
-    """Of the mapped file: reading it would copy what is then mapped anyway."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-@contextmanager
-def _verifying(directory: Path, files: Mapping[str, Any]) -> Iterator[None]:
-    """Hash every file on other threads while the caller reads; the verdict comes before anything that the caller says.
-
-    Hashing releases the interpreter's lock, and reading a large catalogue in Python takes as long.
-    """
-    paths = _listed(directory, files)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        verdicts = [pool.submit(_check_file, path, files[name]) for name, path in paths.items()]
-        try:
-            yield
-        finally:
-            for verdict in verdicts:
-                verdict.result()
-
-
-def _listed(directory: Path, files: Mapping[str, Any]) -> dict[str, Path]:
-    """Each file's path, the largest first, so that no core is left with it at the end."""
+def _check_list(directory: Path, files: Mapping[str, Any]) -> None:
     if set(files) != set(_TYPES):
         odd = sorted(set(files) ^ set(_TYPES))[0]
         raise ArtefactError(f"{directory / MANIFEST}: the file list is wrong about {odd!r:.80}; train again")
@@ -179,12 +162,10 @@ def _listed(directory: Path, files: Mapping[str, Any]) -> dict[str, Path]:
         raise ArtefactError(f"{directory} lacks {missing[0]}; fetch or train the model again")
     if extra := sorted(found - expected):
         raise ArtefactError(f"{directory} holds {extra[0]!r:.80}, which its manifest does not list; remove it")
-    paths = {name: _file(directory, name) for name in files}
-    return dict(sorted(paths.items(), key=lambda item: -item[1].lstat().st_size))
 
 
-def _check_file(path: Path, expectation: object) -> None:
-    if path.is_symlink() or _fingerprint(path) != expectation:
+def _check_file(path: Path, digests: Fingerprints, expectation: object) -> None:
+    if path.is_symlink() or path.name not in digests or digests[path.name].result() != expectation:
         raise ArtefactError(f"{path} is not the file that was trained (its SHA-256 differs); do not use it")
 
 

@@ -21,15 +21,18 @@ import socket
 import sys
 import threading
 from functools import partial
+from typing import TYPE_CHECKING
 
 import orjson
 
-from ml import artefact, kernel
+from ml import digests
 from ml.container import model_directory
 from ml.contract import MAX_BYTES, VERSION, ContractError, Query
 from ml.errors import MlError
 from ml.http import Handler, Request, Response, Server, in_workers
-from ml.model import Model
+
+if TYPE_CHECKING:
+    from ml.model import Model
 
 INVOCATIONS = re.compile(r"/invocations|/endpoints/[A-Za-z0-9-]{1,63}/invocations")
 DRAIN_SECONDS = 25  # of the 30 between SIGTERM and SIGKILL
@@ -40,7 +43,7 @@ class ServeError(MlError):
     """A server that was set up wrongly."""
 
 
-def handler(model: Model) -> Handler:
+def handler(model: "Model") -> Handler:
     """What a loaded model says to each request."""
 
     def answer(request: Request) -> Response:
@@ -59,7 +62,7 @@ def handler(model: Model) -> Handler:
     return answer
 
 
-def invoke(model: Model, body: bytes) -> Response:
+def invoke(model: "Model", body: bytes) -> Response:
     """A request that breaks the contract is a 400 whose body names the field."""
     try:
         answers = model.reply(body)
@@ -72,7 +75,7 @@ def invoke(model: Model, body: bytes) -> Response:
     return Response("200 OK", b'{"version":%d,"model_version":%b,"answers":%b}' % (VERSION, version, answers))
 
 
-def ready(model: Model) -> Model:
+def ready(model: "Model") -> "Model":
     """Do now what the first shopper would otherwise wait for."""
     model.rows.touch()
     query: Query = {
@@ -86,13 +89,17 @@ def ready(model: Model) -> Model:
     return model
 
 
-def load() -> Model:
+def load() -> "Model":
     """The container's model, ready. Raises MlError where it lacks one that can be served."""
-    kernel.top = kernel.top_plain  # since importing numba takes longer than a server may until its first answer
-    return ready(artefact.load(model_directory()))
+    directory = model_directory()
+    with digests.fingerprints(directory) as begun:
+        from ml import artefact, kernel  # NumPy and what needs it, while other threads hash
+
+        kernel.top = kernel.top_plain  # since importing numba takes longer than a server may until its first answer
+        return ready(artefact.verified(directory, begun))
 
 
-def work(model: Model, answer: Handler, listener: socket.socket) -> None:
+def work(model: "Model", answer: Handler, listener: socket.socket) -> None:
     """Serve until SIGTERM."""
     # A second, and twenty where numba's cache is cold: shoppers get the same answers meanwhile.
     threading.Thread(target=model.compile, name="compile", daemon=True).start()

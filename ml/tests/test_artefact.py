@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml import artefact
+from ml import artefact, digests
 from ml.artefact import ArtefactError
 from ml.contract import Query
 from ml.model import Model
@@ -77,7 +77,7 @@ def pickled(folder: Path) -> None:
     path = folder / "name.npy"
     np.save(path, np.array([object()] * 40, dtype=object), allow_pickle=True)
     manifest = json.loads((folder / artefact.MANIFEST).read_text())
-    manifest["files"]["name"] = artefact._fingerprint(path)
+    manifest["files"]["name"] = digests.fingerprint(path)
     (folder / artefact.MANIFEST).write_text(json.dumps(manifest))
 
 
@@ -88,7 +88,7 @@ def out_of_range(folder: Path) -> None:
     product[0] = 40
     np.save(path, product)
     manifest = json.loads((folder / artefact.MANIFEST).read_text())
-    manifest["files"]["rows.product"] = artefact._fingerprint(path)
+    manifest["files"]["rows.product"] = digests.fingerprint(path)
     (folder / artefact.MANIFEST).write_text(json.dumps(manifest))
 
 
@@ -99,7 +99,7 @@ def beyond_the_index(folder: Path) -> None:
     bucket[3] = 10**6
     np.save(path, bucket)
     manifest = json.loads((folder / artefact.MANIFEST).read_text())
-    manifest["files"]["bucket"] = artefact._fingerprint(path)
+    manifest["files"]["bucket"] = digests.fingerprint(path)
     (folder / artefact.MANIFEST).write_text(json.dumps(manifest))
 
 
