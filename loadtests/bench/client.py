@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from selectors import SelectSelector
 
 from loadtests.bench.part import BenchError
 
@@ -95,8 +96,8 @@ def closed_loop(port: int, requests: Sequence[bytes], seconds: float, connection
 
 def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float, warm_up: float = 1.0) -> Arrivals:
     """``rate`` requests a second on average; those of the warm-up are not counted."""
-    with _undisturbed():
-        return asyncio.run(_open_loop(port, requests, rate, seconds, warm_up))
+    with _undisturbed(), asyncio.Runner(loop_factory=_punctual) as runner:
+        return runner.run(_open_loop(port, requests, rate, seconds, warm_up))
 
 
 async def _closed_loop(port: int, requests: Sequence[bytes], seconds: float, connections: int) -> int:
@@ -159,6 +160,11 @@ async def _open_loop(port: int, requests: Sequence[bytes], rate: float, seconds:
 async def _connect(port: int, many: int) -> list[Connection]:
     loop = asyncio.get_running_loop()
     return [(await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(many)]
+
+
+def _punctual() -> asyncio.AbstractEventLoop:
+    """A loop that wakes at microseconds. Epoll counts in milliseconds: arrivals came late, and several at once."""
+    return asyncio.SelectorEventLoop(SelectSelector())
 
 
 @contextmanager
