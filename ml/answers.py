@@ -4,6 +4,7 @@ ml.reader and ml.compiled do it in a call each. ``_plainly`` says the same by wa
 both to one meaning.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from ml.slates import SLATE_NAMES
 
 FIELDS = len(Task._fields)
 ITEM = len('{"product_id":"","score":9223372036854.775807,"because":""},')
+USUAL = 16_384  # bytes of a request
 WIDEST = 6  # bytes of a code point in JSON
 SHORTEST_ID, SHORTEST_SLATE, SHORTEST_QUERY = map(len, ('"p",', '{"name":"again","limit":1},', '{"slate_id":"q",}'))
 _NAMES = [name.encode() for name in SLATE_NAMES]
@@ -33,6 +35,7 @@ class Answers:
         self._popularity = popularity
         self._recipes = recipes
         self._item = ITEM + 2 * WIDEST * index.points.shape[1]
+        self._thread = threading.local()
         self._fixed = (index.points, index.bucket, index.member, popularity, *ranking.fixed)
 
     def compile(self) -> None:
@@ -49,7 +52,7 @@ class Answers:
         """All answers to a request in the shop's own form, and None to any other or before ``compile``."""
         if kernel.plain() or not 0 < len(body) <= MAX_BYTES:
             return None
-        code_points, events, tasks, names, spans, counts = room = _room(len(body))
+        code_points, events, tasks, names, spans, counts = room = self._room(len(body))
         kernel.read(_ended(body), self._recipes, *room)
         asked, many, queries, wanted = counts.tolist()
         if asked < 0:
@@ -61,6 +64,16 @@ class Answers:
             answers.append(answer(body[begins:ends], named[first:last]))
             first = last
         return all_of(answers)
+
+    def _room(self, size: int) -> tuple[NDArray[Any], ...]:
+        """What ml.reader fills; each thread keeps its own for bodies of the usual size."""
+        if size > USUAL:
+            return _room(size)
+        try:
+            return self._thread.room  # type: ignore[no-any-return]
+        except AttributeError:
+            self._thread.room = _room(USUAL)
+            return self._thread.room  # type: ignore[no-any-return]
 
     def lists(self, asked: Sequence[str], events: Numbers, tasks: Places) -> list[bytes]:
         """Each task's recommendations, as what stands between the brackets of a JSON list.
@@ -120,7 +133,7 @@ def points(asked: Sequence[str]) -> NDArray[np.uint32]:
 
 
 def _room(size: int) -> tuple[NDArray[Any], ...]:
-    """What ml.reader fills, large enough for any body of ``size`` bytes; memory that is not written costs nothing."""
+    """Large enough for any body of ``size`` bytes; memory that is not written costs nothing."""
     ids, many, queries = size // SHORTEST_ID + 1, size // SHORTEST_SLATE + 1, size // SHORTEST_QUERY + 1
     return (
         np.empty(size, np.uint32), np.empty((ids, 3)), np.empty((many, FIELDS), np.int64), np.empty(many, np.int64),

@@ -3,8 +3,9 @@
     python -m ml bench [--json FILE]
 
 Each catalogue is written as an artefact, loaded as a server loads it and asked for 24 products for histories of 20
-products, drawn evenly from all of it, which no cache likes. *Nothing* is the same request decoded and an answer of the
-same size encoded. Every round measures everything once and each figure is the median over the rounds, so that a
+products, drawn evenly from all of it, which no cache likes. An answer goes from a request's bytes to its answers'
+bytes; the handler is all that a server does with them. *Nothing* is the same request decoded and an answer of the same
+size encoded, by orjson. Every round measures everything once and each figure is the median over the rounds, so that a
 neighbour's busy minute does not decide a ratio. The figures are single-threaded; a server has a process for each core.
 """
 
