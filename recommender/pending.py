@@ -26,7 +26,7 @@ _EARLY_SECONDS = 0.1  # by which a hold ends before the drain that was put off c
 IN_FLIGHT_SECONDS = 30  # several times the longest drain (a few calls of aws.DEADLINE each)
 # Between two takings of one process. Who comes alone is taken at once; of many, those that come meanwhile share a
 # drain, whose cost is mostly its own and hardly its keys'.
-SPACING = 0.01
+SPACING = 0.02
 _WARMING_SECONDS = 600  # during a canary two versions answer in turn; that must not warm everything each time
 
 _ADD = (
