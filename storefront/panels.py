@@ -20,7 +20,7 @@ from storefront.visitor import Visitor
 SHOWN = {"for_you": 12, "again": 6, "together": 4, "similar": 8, "complete": 4, "popular": 12}
 RECENT_SHOWN = 8
 RECENT = "recent"  # no slate of the model's: what this browser keeps of what was looked at
-SPARE = 6  # ids fetched beyond those shown; only where these do not suffice, a second query fetches the rest
+SPARE = 4  # ids fetched beyond those shown; only where these do not suffice, a second query fetches the rest
 TITLES = {
     "for_you": "Recommended for you",
     "again": "Buy it again",

@@ -31,7 +31,10 @@ class ProductIdConverter(StringConverter):
 register_converter(ProductIdConverter, "product_id")
 
 urlpatterns = [
+    # In the order in which they are asked for most: an address is compared with one after the other.
     path("", views.home, name="home"),
+    path("api/events", api.EventsView.as_view(), name="api_events"),
+    path("api/recommendations", api.RecommendationsView.as_view(), name="api_recommendations"),
     path("department/<slug:department>/", listing.department, name="department"),
     path("department/<slug:department>/<slug:category>/", listing.category, name="category"),
     path("product/<product_id:product_id>/", views.product, name="product"),
@@ -64,8 +67,6 @@ urlpatterns = [
     path("privacy/export/", consent.export, name="export"),
     path("privacy/forget/", consent.forget, name="forget"),
     path("privacy/forget/product/", consent.forget_product, name="forget_product"),
-    path("api/events", api.EventsView.as_view(), name="api_events"),
-    path("api/recommendations", api.RecommendationsView.as_view(), name="api_recommendations"),
     path("api/schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("healthz", views.healthz, name="healthz"),
     path("metrics", monitoring.scrape, name="metrics"),
