@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import django
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ os.environ.update(
     AWS_ENDPOINT_URL="http://127.0.0.1:9",
     AWS_EC2_METADATA_DISABLED="true",
 )
+
+# No test is timed, for machines are noisy: neither an example nor the making of one.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 django.setup()  # before the rooms' own conftest files, which import models
 

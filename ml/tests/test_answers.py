@@ -39,7 +39,7 @@ def said(asked: Answers, *question: Any) -> list[Any]:
     return [json.loads(b"[%b]" % text) for text in asked.lists(*question)]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(IDS, SCORES), min_size=1, max_size=8, unique_by=lambda pair: pair[0]),
     st.lists(st.sampled_from([0.0, 0.1, 1.0, 7.25, 3e5]), min_size=1),

@@ -1,7 +1,7 @@
 """An index finds what a dictionary finds, compiled or not."""
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ml import compiled
@@ -11,7 +11,6 @@ from ml.index import Index, Texts
 IDS = st.text(st.characters(exclude_characters="\0", exclude_categories=()), min_size=1, max_size=9)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(IDS, st.text("ab", min_size=1, max_size=3)), min_size=1, unique=True),
     st.lists(st.one_of(st.text(max_size=12), st.text("ab", max_size=4))),

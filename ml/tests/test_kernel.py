@@ -66,7 +66,7 @@ def plain(asked: Kernel, question: Question) -> list[Any]:
         kernel.top = compiled
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32 - 1))
 def test_the_compiled_kernel_answers_exactly_as_the_plain_one(seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ def test_the_compiled_kernel_answers_exactly_as_the_plain_one(seed: int) -> None
     assert said(asked.rank(*question)) == plain(asked, question)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1))
 def test_an_answer_leaves_no_trace_for_the_next(seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def test_an_answer_leaves_no_trace_for_the_next(seed: int) -> None:
         assert not asked.scratch.any()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
 def test_the_order_of_different_products_in_a_history_says_nothing(seed: int, random: Any) -> None:
     draw = np.random.default_rng(seed)

@@ -55,7 +55,7 @@ def slowly(model: Model, content: bytes) -> Any:
         return json.loads(model.answer(queries_of(content)))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(BODIES)
 def test_the_shops_own_form_is_read_as_any_other_would_be(ready: Model, content: bytes) -> None:
     found = ready._answers.read(content)
@@ -64,7 +64,7 @@ def test_the_shops_own_form_is_read_as_any_other_would_be(ready: Model, content:
     assert json.loads(found) == slowly(ready, content)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(BODIES, st.data())
 @example(body(age=0), None)
 def test_what_is_read_keeps_to_the_contract(ready: Model, content: bytes, data: st.DataObject | None) -> None:

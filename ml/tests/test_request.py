@@ -43,7 +43,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return [place for key, each in inside for place in [(value, key), *places(each)]]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.data())
 def test_a_changed_request_meets_the_contracts_own_verdict(data: st.DataObject) -> None:
     message = json.loads(GOLDEN)

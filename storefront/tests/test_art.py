@@ -36,7 +36,7 @@ def elements(svg: str) -> set[str]:
 
 
 @given(name=WORDS, product_id=WORDS, department=WORDS, category=WORDS, type=WORDS, brand=WORDS, size=WORDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_the_catalogue_says_the_drawing_is_well_formed_small_and_harmless(**texts: str) -> None:
     svg = art.draw(product(**texts))
     assert elements(svg) <= {

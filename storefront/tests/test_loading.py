@@ -347,7 +347,7 @@ def test_what_goes_wrong_at_the_last_moment_takes_everything_back(
 
 
 @given(content=st.binary(max_size=400), header=st.sampled_from(["", "products", "events"]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_bytes_are_they_load_or_are_refused_in_words(tmp_path: Path, content: bytes, header: str) -> None:
     columns = {"": "", "products": ",".join(PRODUCT_COLUMNS) + "\n", "events": ",".join(EVENT_COLUMNS) + "\n"}
     path = tmp_path / "some.csv"
@@ -360,7 +360,7 @@ FIELDS = st.sampled_from(["1", "2", "", "-1", "1.00", "purchase", "2026-01-31T17
 
 
 @given(rows=st.lists(st.lists(FIELDS, min_size=6, max_size=8), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_fields_are_they_load_or_are_refused_in_words(tmp_path: Path, rows: list[list[str]]) -> None:
     path = tmp_path / "some.csv"
     for columns, name in ((PRODUCT_COLUMNS, "products"), (EVENT_COLUMNS, "events")):

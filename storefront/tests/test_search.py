@@ -65,7 +65,7 @@ def test_a_percent_sign_beside_a_word_is_no_wildcard() -> None:
 
 
 @given(query=st.text(max_size=3_000))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_a_search(query: str) -> None:
     assert len(found(query)) <= 7
 
