@@ -11,7 +11,6 @@ SAGEMAKER_BIND_TO_PORT (8080) and SAGEMAKER_MODEL_SERVER_WORKERS (1).
 """
 
 import argparse
-import asyncio
 import gc
 import logging
 import os
@@ -24,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
+import uvloop
 
 from ml import digests
 from ml.container import model_directory
@@ -103,7 +103,7 @@ def work(model: "Model", answer: Handler, listener: socket.socket) -> None:
     """Serve until SIGTERM."""
     # A second, and twenty where numba's cache is cold: shoppers get the same answers meanwhile.
     threading.Thread(target=model.compile, name="compile", daemon=True).start()
-    asyncio.run(Server(answer, MAX_BYTES, DRAIN_SECONDS).run(listener))
+    uvloop.run(Server(answer, MAX_BYTES, DRAIN_SECONDS).run(listener))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

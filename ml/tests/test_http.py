@@ -1,6 +1,5 @@
 """What is said on the wire, byte by byte, to a server that echoes what it was asked."""
 
-import asyncio
 import multiprocessing
 import os
 import signal
@@ -13,6 +12,7 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 
 import pytest
+import uvloop
 
 from ml.http import MOST_HEAD, Request, Response, Server, in_workers
 
@@ -29,7 +29,7 @@ def echo(request: Request) -> Response:
 
 
 def work(listener: socket.socket) -> None:
-    asyncio.run(Server(echo, MOST_BODY, drain_seconds=5).run(listener))
+    uvloop.run(Server(echo, MOST_BODY, drain_seconds=5).run(listener))
 
 
 def listen(listener: socket.socket, workers: int) -> None:
