@@ -52,7 +52,9 @@ def _run(result: Mapping[str, Any]) -> list[Sequence[str]]:
 def _breakpoint(result: Mapping[str, Any]) -> list[Sequence[str]]:
     rows: list[Sequence[str]] = [["requests/s", "held", "what ended it"]]
     for tried in result["tried"]:
-        rows.append([f"{tried['rate']:.0f}", "yes" if tried["held"] else "no", tried["why"]])
+        first, *others = tried["why"].split("; ")
+        why = f"{first}, and {len(others)} more" if others else first
+        rows.append([f"{tried['rate']:.0f}", "yes" if tried["held"] else "no", why])
     return rows
 
 
