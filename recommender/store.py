@@ -49,9 +49,7 @@ class Script:
     def __init__(self, source: str) -> None:
         self._registered = client().register_script(source)
 
-    def __call__(self, keys: Sequence[str], args: Sequence[Any], client: Any = None) -> Any:
-        if client is not None:  # a pipeline, which takes it along
-            return self._registered(keys, args, client)
+    def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         connection = _connection()
         try:
             packed = hiredis.pack_command(("EVALSHA", self._registered.sha, len(keys), *keys, *args))

@@ -26,7 +26,7 @@ def product_rows() -> Iterator[ProductRow]:
 
 
 def known(product_ids: Collection[str]) -> set[str]:
-    """Those that are in the catalogue, hidden ones too. By hand, because clicks and drains ask: see models.on_cards."""
+    """Those that are in the catalogue, hidden ones too. By hand, because clicks and drains ask: see storefront.now."""
     places = ", ".join(["%s"] * len(product_ids))
     if not places:
         return set()
