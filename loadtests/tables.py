@@ -8,6 +8,17 @@ from loadtests.recording import Recording
 
 QUOTED = ("bench.json", "average.json", "breakpoint.json", "faults.json")  # in results/, under version control
 
+BESIDE = {
+    "home_p99_ratio_to_floor": "p99 ÷ a perfect server's on this core, under the same arrivals",
+    "home_p99_floor_ms": "the perfect server's",
+    "home_utilisation_at_70pct": "of its core, by the server",
+    "home_p99_ms_at_70pct_even": "at an even pace",
+    "panel_api_p99_ratio_to_floor": "as above",
+    "panel_api_p99_floor_ms": "as above",
+    "panel_api_utilisation_at_500rps": "as above",
+    "panel_api_p99_ms_at_500rps_even": "as above",
+}
+
 
 def markdown(result: Mapping[str, Any]) -> str:
     """A table of one result, of any kind, and the line that says where it was measured."""
@@ -15,6 +26,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     if isinstance(machine, Mapping):
         machine = f"{machine['cores']} × {machine['processor']}, {machine['system']}"
+        machine = f"{machine}, Python {result['versions']['python']}"
     where = f"{result['made'][:10]}, commit {result['commit']}, {machine}"
     return "\n".join([*_lines(rows), "", where, ""])
 
@@ -26,16 +38,27 @@ def _lines(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _bench(result: Mapping[str, Any]) -> list[Sequence[str]]:
-    """What issue and README ask for; what else was measured on the way stands in the file."""
-    rows: list[Sequence[str]] = [["figure", "measured", "must", "moonshot", ""]]
+    """What issue and README ask for, and what says how to take it; what else was measured stands in the file."""
+    figures, missing = result["figures"], result["missing"]
+    rows: list[Sequence[str]] = [["figure", "median", "runs", "must", "moonshot", ""]]
     for key, target in TARGETS.items():
-        if key in result["figures"]:
-            value = result["figures"][key]
+        must, moonshot = target.shown(target.must), target.shown(target.moonshot)
+        if key in figures:
+            value = figures[key]
             verdict = "moonshot" if target.flown(value) else "met" if target.met(value) else "**missed**"
-            rows.append([f"`{key}`", number(value), target.shown(target.must), target.shown(target.moonshot), verdict])
-        elif why := result["missing"].get(key):
-            rows.append([f"`{key}`", "missing", target.shown(target.must), target.shown(target.moonshot), why])
+            rows.append([f"`{key}`", number(value), _span(result, key), must, moonshot, verdict])
+        elif why := missing.get(key):
+            rows.append([f"`{key}`", "missing", "", must, moonshot, why])
+    for key, about in BESIDE.items():
+        if key in figures:
+            rows.append([f"`{key}`", number(figures[key]), _span(result, key), "", "", about])
     return rows
+
+
+def _span(result: Mapping[str, Any], key: str) -> str:
+    """The least and the most of the runs that a figure is the median of."""
+    runs = result["runs"].get(key)
+    return f"{number(min(runs))} to {number(max(runs))}" if runs else ""
 
 
 def _run(result: Mapping[str, Any]) -> list[Sequence[str]]:

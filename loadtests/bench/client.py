@@ -1,8 +1,8 @@
 """The smallest HTTP client that keeps connections: closed loop for CPU per request, open loop for latency.
 
 Written on bare sockets because it shares its core with Redis, and a generator that is late makes a server look slow.
-In the open loop, requests have their intended moments (a Poisson process) and latency counts from there, so that a
-slow answer does not excuse the requests behind it.
+In the open loop, requests have their intended moments (a Poisson process, or an even pace) and latency counts from
+there, so that a slow answer does not excuse the requests behind it.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from selectors import SelectSelector
 from loadtests.bench.part import BenchError
 
 MOST_LATE = 0.005  # seconds of the generator's own lateness (p99) past which a run says nothing about the server
+WARM_UP = 1.0  # seconds of the open loop whose requests are not counted
 CONNECTIONS = 64  # of the open loop: more requests than these at once wait, and their wait counts
 
 
@@ -34,7 +35,11 @@ class Arrivals:
         return self.lateness <= MOST_LATE
 
     def percentile(self, share: float) -> float:
-        return self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * share))]
+        return percentile(self.latencies, share)
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def get(path: str, cookie: str = "") -> bytes:
@@ -94,10 +99,23 @@ def closed_loop(port: int, requests: Sequence[bytes], seconds: float, connection
     return asyncio.run(_closed_loop(port, requests, seconds, connections))
 
 
-def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float, warm_up: float = 1.0) -> Arrivals:
-    """``rate`` requests a second on average; those of the warm-up are not counted."""
+def moments(rate: float, seconds: float, seed: int, *, even: bool = False) -> list[float]:
+    """Intended starts of a run with its warm-up, from the first: the ``seed``'s Poisson process, or ``even`` intervals.
+
+    People come at random; the constant arrival rate of wrk2, k6 and vegeta is the even pace, under which a server that
+    is fast enough has no queue.
+    """
+    draw, at, found = random.Random(seed), 0.0, list[float]()
+    while at < WARM_UP + seconds:
+        found.append(at)
+        at += 1 / rate if even else draw.expovariate(rate)
+    return found
+
+
+def open_loop(port: int, requests: Sequence[bytes], schedule: Sequence[float]) -> Arrivals:
+    """A request at each of the ``moments``; those of the warm-up are not counted."""
     with _undisturbed(), asyncio.Runner(loop_factory=_punctual) as runner:
-        return runner.run(_open_loop(port, requests, rate, seconds, warm_up))
+        return runner.run(_open_loop(port, requests, schedule))
 
 
 async def _closed_loop(port: int, requests: Sequence[bytes], seconds: float, connections: int) -> int:
@@ -115,9 +133,9 @@ async def _closed_loop(port: int, requests: Sequence[bytes], seconds: float, con
     return sum(await asyncio.gather(*map(ask, await _connect(port, connections))))
 
 
-async def _open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float, warm_up: float) -> Arrivals:
+async def _open_loop(port: int, requests: Sequence[bytes], schedule: Sequence[float]) -> Arrivals:
     loop = asyncio.get_running_loop()
-    turns, draw = itertools.cycle(requests), random.Random(1)
+    turns = itertools.cycle(requests)
     idle = deque(await _connect(port, CONNECTIONS))
     waiting: deque[float] = deque()
     latencies: list[float] = []
@@ -125,29 +143,29 @@ async def _open_loop(port: int, requests: Sequence[bytes], rate: float, seconds:
     failed: list[BaseException] = []
     start = loop.time() + 0.05
 
-    def send(connection: Connection, intended: float) -> None:
+    def send(connection: Connection, moment: float) -> None:
         answer = connection.send(next(turns))
-        answer.add_done_callback(lambda answer: done(connection, intended, answer))
+        answer.add_done_callback(lambda answer: done(connection, moment, answer))
 
-    def done(connection: Connection, intended: float, answer: "asyncio.Future[None]") -> None:
+    def done(connection: Connection, moment: float, answer: "asyncio.Future[None]") -> None:
         if error := answer.exception():
             failed.append(error)
-        elif intended >= start + warm_up:
-            latencies.append(loop.time() - intended)
+        elif moment >= WARM_UP:
+            latencies.append(loop.time() - start - moment)
         if waiting:
             send(connection, waiting.popleft())
         else:
             idle.append(connection)
 
-    intended = start
-    while intended < start + warm_up + seconds and not failed:
-        await asyncio.sleep(intended - loop.time())
-        lateness.append(max(0.0, loop.time() - intended))
+    for moment in schedule:
+        await asyncio.sleep(start + moment - loop.time())
+        lateness.append(max(0.0, loop.time() - start - moment))
         if idle:
-            send(idle.pop(), intended)
+            send(idle.pop(), moment)
         else:
-            waiting.append(intended)
-        intended += draw.expovariate(rate)
+            waiting.append(moment)
+        if failed:
+            break
     while len(idle) < CONNECTIONS and not failed:
         await asyncio.sleep(0.01)
     for connection in idle:

@@ -33,6 +33,7 @@ class Stack:
     def __init__(self, say: Say = lambda text: None) -> None:
         self.say = say  # one line on what is being done
         self.runs: dict[str, list[float]] = {}  # what each figure is the median of
+        self.refused: dict[str, list[str]] = {}  # why runs of a figure were made again
         self.invalid: dict[str, str] = {}  # figures that are left out, and why
         self._cores = os.sched_getaffinity(0)
         self.server_core, self.other_core = min(self._cores), max(self._cores)

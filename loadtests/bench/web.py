@@ -12,16 +12,13 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
-from loadtests.bench import client, cost
+from loadtests.bench import client, cost, latency
 from loadtests.bench.catalogue import HOUSEHOLDS
-from loadtests.bench.neighbours import MOST, Neighbours
 from loadtests.bench.part import BenchError, Part
 from loadtests.bench.stack import Stack, answers, free_port
 
 RUNS = 7
 CPU_SECONDS = 2.0  # of a run: the kernel counts CPU in hundredths of a second
-LATENCY_SECONDS = 6.0
-SATURATED_SECONDS = 2.0
 API_RATE = 500.0
 SHARE_OF_SATURATION = 0.7
 PATIENCE = 60.0
@@ -41,18 +38,9 @@ def _measured(stack: Stack, aws: cost.Knocks) -> dict[str, float]:
     stranger = [client.get("/")]
     figures = _cpu(stack, web, port, {"empty": empty, "panel_api": api, "home": home, "anonymous_home": stranger})
     figures |= _otherwise(stack, port, cookies, aws)
-    saturations: list[float] = []
-
-    def share_of_saturation() -> float:
-        """Of its own moment's: the machine may be a third slower than it was a minute ago."""
-        saturations.append(_rate(port, home))
-        return SHARE_OF_SATURATION * saturations[-1]
-
-    stack.say(f"home pages, at {SHARE_OF_SATURATION:.0%} of what can be served")
-    figures |= _latency(stack, port, "home", "at_70pct", home, share_of_saturation)
-    figures["home_saturation_rps"] = stack.median("home_saturation_rps", saturations)
-    stack.say(f"panel API, {API_RATE:.0f} a second")
-    figures |= _latency(stack, port, "panel_api", "at_500rps", api, lambda: API_RATE)
+    pages, panels = latency.Asked(web, port, home), latency.Asked(web, port, api)
+    figures |= latency.measure(stack, pages, "home", "at_70pct", lambda saturation: SHARE_OF_SATURATION * saturation)
+    figures |= latency.measure(stack, panels, "panel_api", "at_500rps", lambda _: API_RATE)
     figures["web_memory_mb"] = web.memory() / 1e6
     web.stop()
     return figures
@@ -138,43 +126,6 @@ def _otherwise(stack: Stack, port: int, cookies: list[str], aws: cost.Knocks) ->
         "anonymous_page_database_queries": float(cost.queries(f"{site}/", "")),
         "product_page_database_queries": float(cost.queries(product, cookie)),
         "page_aws_calls": float(aws.count()),
-    }
-
-
-def _rate(port: int, requests: list[bytes]) -> float:
-    """Answers a second with as many questions as keep the server busy."""
-    return client.closed_loop(port, requests, SATURATED_SECONDS, connections=16) / SATURATED_SECONDS
-
-
-def _latency(
-    stack: Stack, port: int, name: str, where: str, requests: list[bytes], rate: Callable[[], float]
-) -> dict[str, float]:
-    """Milliseconds at the rate that is asked for before each run.
-
-    Runs in which the generator itself was late, or other programs took part of the machine, are made again, as often
-    once more.
-    """
-    runs: list[client.Arrivals] = []
-    busiest = 0.0
-    for _ in range(2 * RUNS):
-        asked, neighbours = rate(), Neighbours()
-        arrivals = client.open_loop(port, requests, asked, LATENCY_SECONDS)
-        others = neighbours.share()
-        if arrivals.valid and others <= MOST:
-            runs.append(arrivals)
-        busiest = max(busiest, others)
-        if len(runs) == RUNS:
-            break
-    else:
-        why = (
-            f"the generator itself was late, or others took part of the machine (up to {busiest:.0%} of a core), in "
-            f"{2 * RUNS - len(runs)} of {2 * RUNS} runs"
-        )
-        stack.invalid |= {f"{name}_p50_ms_{where}": why, f"{name}_p99_ms_{where}": why}
-        return {}
-    return {
-        key: stack.median(key, [run.percentile(share) * 1000 for run in runs])
-        for share, key in ((0.5, f"{name}_p50_ms_{where}"), (0.99, f"{name}_p99_ms_{where}"))
     }
 
 

@@ -92,9 +92,38 @@ def test_a_figure_that_would_be_wrong_is_missing_with_its_reason(
     result = results.load(tmp_path / "bench.json")
     assert result["missing"] == {"home_p99_ms_at_70pct": "the generator was late"}
     table = tables.markdown(result)
-    assert "| `home_p99_ms_at_70pct` | missing | ≤ 20 | ≤ 10 | the generator was late |" in table
-    assert "| `home_cpu_ratio` | 7 | ≤ 7 | ≤ 4 | met |" in table
+    assert "| `home_p99_ms_at_70pct` | missing |  | ≤ 20 | ≤ 10 | the generator was late |" in table
+    assert "| `home_cpu_ratio` | 7 |  | ≤ 7 | ≤ 4 | met |" in table
     assert f"commit {result['commit']}, " in table
+    assert f"Python {result['versions']['python']}" in table
+
+
+def test_the_table_shows_a_missed_figure_as_missed_and_how_far_its_runs_were_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def slow(stack: Stack) -> dict[str, float]:
+        runs = {"home_p99_ms_at_70pct": [31.0, 18.0, 24.5], "home_p99_ratio_to_floor": [1.5, 1.25, 1.375]}
+        return good("web") | {key: stack.median(key, values) for key, values in runs.items()}
+
+    assert ran(monkeypatch, tmp_path / "bench.json", web=slow) == 1
+    table = tables.markdown(results.load(tmp_path / "bench.json"))
+    assert "| `home_p99_ms_at_70pct` | 24.5 | 18 to 31 | ≤ 20 | ≤ 10 | **missed** |" in table
+    assert "| `home_p99_ratio_to_floor` | 1.38 | 1.25 to 1.5 |  |  | p99 ÷ " in table
+
+
+def test_a_result_is_not_replaced_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bench.json"
+    assert ran(monkeypatch, file, web=lambda stack: good("web")) == 0
+    assert "will be" not in capsys.readouterr().out
+    made = results.load(file)
+    assert ran(monkeypatch, file, web=lambda stack: good("web")) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"the result of {made['made'][:10]}, commit {made['commit']}, {len(made['figures'])} figures" in said
+    file.write_text("[]")
+    assert ran(monkeypatch, file, web=lambda stack: good("web")) == 0
+    assert "what it holds, will be replaced" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.01, 1)])
