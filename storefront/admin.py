@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.messages.middleware import MessageMiddleware
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
     ReadOnlyBase = admin.options.BaseModelAdmin[Any]
 else:
     ModelAdmin, TabularInline, ReadOnlyBase = admin.ModelAdmin, admin.TabularInline, object
+
+
+class Messages(MessageMiddleware):
+    """Django's own, for this office alone: the shop has its say in the session, and what it never asks for was made
+    anew for each request."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Nothing yet: whose the address is, is known once it is resolved."""
+
+    def process_view(self, request: HttpRequest, *_: Any) -> None:
+        if request.resolver_match and request.resolver_match.app_name == "admin":
+            super().process_request(request)
 
 
 @admin.register(Product)

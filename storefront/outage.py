@@ -112,8 +112,14 @@ def _name(request: HttpRequest) -> str | None:
 
 
 def _is_copied(request: HttpRequest) -> bool:
-    is_part = "HX-Request" in request.headers  # of a listing, when its filters change
-    return _name(request) in PAGES and request.method == "GET" and not request.META.get("QUERY_STRING") and not is_part
+    # Most requests are for something else, so the name comes first. An HX-Request is for a part of a listing.
+    asked = request.META
+    return (
+        _name(request) in PAGES
+        and request.method == "GET"
+        and not asked.get("QUERY_STRING")
+        and "HTTP_HX_REQUEST" not in asked
+    )
 
 
 def _is_anybodys(request: HttpRequest, response: HttpResponseBase) -> bool:

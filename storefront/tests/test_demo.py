@@ -118,3 +118,10 @@ def test_outside_the_demo_nobody_is_signed_in(client: Client, two_households: No
 def test_the_catalogues_office_opens(admin_client: Client, two_households: None) -> None:
     for address in ("product/", "product/?q=pizza", "product/milk/change/", "order/", "account/"):
         assert admin_client.get(f"/admin/storefront/{address}").status_code == 200
+
+
+def test_the_catalogues_office_says_what_it_did(admin_client: Client, two_households: None) -> None:
+    chosen = {"action": "hide", "_selected_action": [Product.objects.get(product_id="milk").pk]}
+    answer = admin_client.post("/admin/storefront/product/", chosen, follow=True)
+    assert "1 hidden." in answer.content.decode()
+    assert "1 hidden." not in admin_client.get("/admin/storefront/product/").content.decode()
