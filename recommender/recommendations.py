@@ -7,13 +7,13 @@ remembers of that for when Redis is away.
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from recommender import cache, counters, keys, tasks
 from recommender.models import TAKEN, TAKEN_SQLITE, Taken, taken
 
-__all__ = ["TAKEN", "TAKEN_SQLITE", "Item", "Slate", "Taken", "for_page"]
+__all__ = ["TAKEN", "TAKEN_SQLITE", "Slate", "Taken", "for_page"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,25 +24,19 @@ VIEW_WEIGHTS = (1.0, 0.5, 0.25)
 MOST_REMEMBERED = 1_000  # categories
 
 
-class Item(NamedTuple):
-    product_id: str
-    score: float
-    because: str | None
-
-
 Ask = Callable[[Mapping[str, "Slate"], Collection[str]], Taken]  # of slates as they were made, and ids of theirs
-
-_made = partial(tuple.__new__, Item)  # of a row, in C: a page has two hundred of them
 
 
 class Slate(NamedTuple):
-    """``source`` is the tier that gave it: fresh, stale, viewed, category, popular or none. No items, no panel.
+    """Product ids, best first, and what each is there for: a product, or None where it only sells. No ids, no panel.
 
-    ``bought`` are those products among the items' reasons that the shopper has bought; the others they looked at.
+    ``source`` is the tier that gave it: fresh, stale, viewed, category, popular or none. ``bought`` are those of the
+    reasons that the shopper has bought; the others they looked at.
     """
 
     name: str
-    items: tuple[Item, ...] = ()
+    ids: Sequence[str] = ()
+    because: Mapping[str, str | None] = MappingProxyType({})
     source: str = "none"
     slate_id: str = ""
     model_version: str = ""
@@ -115,7 +109,7 @@ def for_page(
     def popular(name: str) -> Slate:
         overall = _slate(name, body(keys.popular()), "popular", "popular")
         of_category = _slate(name, body(in_category), "popular", "category")
-        return _followed(of_category, overall) if of_category.items else overall
+        return _followed(of_category, overall) if of_category.ids else overall
 
     page: dict[str, Slate] = {}
     for name in names:
@@ -124,9 +118,9 @@ def for_page(
             continue
         page[name] = _slate(name, body(needed[name][0]))
         if name == "for_you":
-            if not page[name].items:
+            if not page[name].ids:
                 page[name] = _viewed(looked_at, body)
-            if not page[name].items:
+            if not page[name].ids:
                 page[name] = popular(name)
     for slate in page.values():
         counters.count("panels", label=slate.source)
@@ -152,14 +146,15 @@ def _slate(name: str, body: cache.Body | None, inside: str = "", source: str = "
     columns = body.slates.get(inside or name) if body else None
     if not body or not columns or not columns[0]:
         return Slate(name)
+    ids, _, because = columns
     tier = source or ("fresh" if body.fresh else "stale")
-    return Slate(name, tuple(map(_made, zip(*columns, strict=True))), tier, body.slate_id, body.model_version, body.arm)
+    return Slate(name, ids, dict(zip(ids, because, strict=True)), tier, body.slate_id, body.model_version, body.arm)
 
 
 def _followed(first: Slate, second: Slate) -> Slate:
-    """The items of both, since a small category's may all be sold out, in the cart or elsewhere on the page."""
-    there = {item.product_id for item in first.items}
-    return first._replace(items=(*first.items, *(item for item in second.items if item.product_id not in there)))
+    """The products of both, since a small category's may all be sold out, in the cart or elsewhere on the page."""
+    ids = [*first.ids, *(one for one in second.ids if one not in first.because)]
+    return first._replace(ids=ids, because={**second.because, **first.because})
 
 
 def _viewed(looked_at: Mapping[str, str], body: _Bodies) -> Slate:
@@ -168,39 +163,36 @@ def _viewed(looked_at: Mapping[str, str], body: _Bodies) -> Slate:
     best: dict[str, tuple[float, str]] = {}
     used = []
     for (looked, key), weight in zip(looked_at.items(), VIEW_WEIGHTS, strict=False):
-        slate = _slate("for_you", body(key))
+        held = body(key)
+        if not held or "for_you" not in held.slates:
+            continue
         # What popularity filled in goes with nothing.
-        found = [item for item in slate.items if item.because is not None and item.product_id not in looked_at]
+        rows = zip(*held.slates["for_you"], strict=True)
+        found = {one: weight * score for one, score, why in rows if why is not None and one not in looked_at}
         if found:
-            used.append(slate)
-        for item in found:
-            part = weight * item.score
-            scores[item.product_id] = scores.get(item.product_id, 0.0) + part
-            if part > best.get(item.product_id, (0.0, ""))[0]:
-                best[item.product_id] = part, looked
+            used.append(held)
+        for product_id, part in found.items():
+            scores[product_id] = scores.get(product_id, 0.0) + part
+            if part > best.get(product_id, (0.0, ""))[0]:
+                best[product_id] = part, looked
     if not used:
         return Slate("for_you")
     ranked = sorted(scores, key=lambda product_id: -scores[product_id])
-    return Slate(
-        "for_you",
-        tuple(Item(one, scores[one], best[one][1]) for one in ranked),
-        "viewed",
-        "+".join(slate.slate_id for slate in used),
-        used[0].model_version,
-    )
+    because = {product_id: best[product_id][1] for product_id in ranked}
+    return Slate("for_you", ranked, because, "viewed", "+".join(held.slate_id for held in used), used[0].model_version)
 
 
 def _without_taken(page: dict[str, Slate], shopper_id: int, ask: Ask | None) -> dict[str, Slate]:
     """Without what the shopper dismissed since the slates were made; what they bought is nothing new either."""
-    if not any(slate.items for slate in page.values()):
+    if not any(slate.ids for slate in page.values()):
         return page
-    reasons = {item.because for slate in page.values() for item in slate.items if item.because is not None}
-    new = {item.product_id for item in page["for_you"].items} if "for_you" in page else set()
-    now = ask(page, new | reasons) if ask else taken(shopper_id, new | reasons)
+    reasons = {why for slate in page.values() for why in slate.because.values() if why is not None}
+    maybe = reasons.union(page["for_you"].ids) if "for_you" in page else reasons
+    now = ask(page, maybe) if ask else taken(shopper_id, maybe)
     return {name: _without(slate, now, now.bought & reasons) for name, slate in page.items()}
 
 
 def _without(slate: Slate, now: Taken, bought: frozenset[str]) -> Slate:
     gone = now.dismissed | now.bought if slate.name == "for_you" else now.dismissed
-    items = tuple(item for item in slate.items if item.product_id not in gone) if gone else slate.items
-    return slate._replace(items=items, bought=bought)
+    ids = slate.ids if gone.isdisjoint(slate.ids) else [one for one in slate.ids if one not in gone]
+    return slate._replace(ids=ids, bought=bought)

@@ -157,11 +157,11 @@ def _counted(shopper_id: int) -> list[tuple[str, int]]:
 
 def _causes(panel: panels.Panel) -> list[Cause]:
     """Of the products that the panel shows; each has one cause, the greatest of its contributions."""
-    because = {item.product_id: item.because for item in panel.slate.items if item.because}
-    found = Product.objects.in_bulk(set(because.values()))
+    because = panel.slate.because
+    found = Product.objects.in_bulk({why for why in because.values() if why})
     causes: dict[str, Cause] = {}
     for card in panel.cards:
-        cause = found.get(because.get(card.product.product_id, ""))
+        cause = found.get(because[card.product.product_id] or "")
         if cause is not None:
             causes.setdefault(cause.product_id, Cause(cause, [])).led_to.append(card.product)
     return list(causes.values())

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from recommender import recommendations
-from recommender.recommendations import Item, Slate, Taken
+from recommender.recommendations import Slate, Taken
 from storefront.models import OnCard, Product, bare_name
 from storefront.visitor import Visitor
 
@@ -164,18 +164,18 @@ class _Page:
 
         Less is shown than the slates hold by now, so whatever comes to be shown is among these, unless they run short.
         """
-        return self._look(_first(self._wanted(slates)), maybe_taken)
+        return self._look(_first(self._wanted(slates)), slates, maybe_taken)
 
     def panels(self, slates: Mapping[str, Slate]) -> dict[str, Panel]:
         """By name, in the order of the page's names, without the empty ones."""
         wanted = self._wanted(slates)
         first = _first(wanted)
         if self.found is None:
-            self._look(first)
+            self._look(first, slates)
         found: dict[str, OnCard] = self.found or {}
         cards = _cards(wanted, found, self.visitor, slates)
         if any(len(cards[name]) < SHOWN[name] and len(first[name]) < len(wanted[name]) for name in self.ranked):
-            found |= self.visitor.look(_ids(wanted) - found.keys()).products
+            found |= self.visitor.look(_ids(wanted, slates) - found.keys()).products
             cards = _cards(wanted, found, self.visitor, slates)
         cards[RECENT] = _recent(self.visitor, [found[one] for one in self.recent if one in found])
         title = partial(_title, seed=found.get(self.seed or ""))
@@ -185,18 +185,21 @@ class _Page:
             if cards[name]
         }
 
-    def _wanted(self, slates: Mapping[str, Slate]) -> dict[str, list[Item]]:
-        """Items by panel: those that this browser has not put aside, after those that were seen before."""
-        wanted = {}
+    def _wanted(self, slates: Mapping[str, Slate]) -> dict[str, Sequence[str]]:
+        """Ids by panel: those that this browser has not put aside, after those that were seen before."""
+        wanted: dict[str, Sequence[str]] = {}
         for name in self.ranked:
-            items, start = slates[name].items, self.skipped if name == "for_you" else 0
-            if start and items:
-                items = items[start % len(items) :] + items[: start % len(items)]
-            wanted[name] = [item for item in items if item.product_id not in self.hidden]
+            ids = slates[name].ids
+            if name == "for_you" and self.skipped and ids:
+                start = self.skipped % len(ids)
+                ids = [*ids[start:], *ids[:start]]
+            wanted[name] = ids if self.hidden.isdisjoint(ids) else [one for one in ids if one not in self.hidden]
         return wanted
 
-    def _look(self, first: Mapping[str, Sequence[Item]], maybe_taken: Collection[str] = ()) -> Taken:
-        ids = {*_ids(first), *self.recent, *((self.seed,) if self.seed else ())}
+    def _look(
+        self, first: Mapping[str, Sequence[str]], slates: Mapping[str, Slate], maybe_taken: Collection[str] = ()
+    ) -> Taken:
+        ids = {*_ids(first, slates), *self.recent, *((self.seed,) if self.seed else ())}
         now = self.visitor.look(ids, maybe_taken)
         self.found = now.products
         return now.taken
@@ -221,7 +224,7 @@ def _with_poll(panel: Panel, look: int, product: Product | None) -> Panel:
 
 def _with_others(panel: Panel, product: Product | None, skipped: int) -> Panel:
     """With the way on to the slate's next products, and after the last ones back to the first."""
-    after, most = skipped + SHOWN[panel.name], len(panel.slate.items)
+    after, most = skipped + SHOWN[panel.name], len(panel.slate.ids)
     if most <= SHOWN[panel.name]:
         return panel
     page = product.get_absolute_url() if product else _address("home")
@@ -238,25 +241,26 @@ def _may_change(visitor: Visitor, slate: Slate, awaits: bool) -> bool:
     return bool(visitor.viewed) and slate.source not in PERSONAL
 
 
-def _first(wanted: Mapping[str, Sequence[Item]]) -> dict[str, list[Item]]:
-    """Of each panel the items that it will most likely show: neither what an earlier one shows nor the long rest."""
+def _first(wanted: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Of each panel what it will most likely show: neither what an earlier one shows nor the long rest."""
     earlier: set[str] = set()
-    first: dict[str, list[Item]] = {}
-    for name, items in wanted.items():
-        left = (item for item in items if item.product_id not in earlier) if earlier else iter(items)
-        first[name] = list(islice(left, SHOWN[name] + SPARE))
-        earlier |= {item.product_id for item in first[name][: SHOWN[name]]}
+    first: dict[str, Sequence[str]] = {}
+    for name, ids in wanted.items():
+        first[name] = list(islice((one for one in ids if one not in earlier), SHOWN[name] + SPARE))
+        earlier.update(first[name][: SHOWN[name]])
     return first
 
 
-def _ids(wanted: Mapping[str, Sequence[Item]]) -> set[str]:
-    ids = {item.product_id for items in wanted.values() for item in items}
-    named = NAMED & wanted.keys()
-    return ids | {item.because for name in named for item in wanted[name] if item.because}
+def _ids(wanted: Mapping[str, Sequence[str]], slates: Mapping[str, Slate]) -> set[str]:
+    """Of the products, and of those that their reasons name."""
+    ids = set().union(*wanted.values())
+    for name in NAMED & wanted.keys():
+        ids.update(filter(None, map(slates[name].because.get, wanted[name])))
+    return ids
 
 
 def _cards(
-    wanted: Mapping[str, Sequence[Item]],
+    wanted: Mapping[str, Sequence[str]],
     found: Mapping[str, OnCard],
     visitor: Visitor,
     slates: Mapping[str, Slate],
@@ -264,17 +268,18 @@ def _cards(
     """Cards by panel, of what can be bought and is not in the cart; what stands in a panel stands in no later one."""
     shown = {*visitor.cart}
     cards: dict[str, list[Card]] = {}
-    for name, items in wanted.items():
+    for name, ids in wanted.items():
+        slate = slates[name]
         cards[name] = []
-        for item in items:
-            product = found.get(item.product_id)
-            if product is None or not product.can_be_bought or item.product_id in shown:
+        for product_id in ids:
+            product = found.get(product_id)
+            if product is None or not product.can_be_bought or product_id in shown:
                 continue
-            because = found.get(item.because) if item.because else None
-            cards[name].append(Card(product, len(cards[name]) + 1, reason(visitor, because, slates[name])))
+            because = found.get(slate.because[product_id] or "")
+            cards[name].append(Card(product, len(cards[name]) + 1, reason(visitor, because, slate)))
             if len(cards[name]) == SHOWN[name]:
                 break
-        shown |= {card.product.product_id for card in cards[name]}
+        shown.update(card.product.product_id for card in cards[name])
     return cards
 
 

@@ -281,8 +281,8 @@ class TestOnlyTheNewestIsKept:
         events.undo_dismiss(shopper_id, "r00")
         assert tasks.refresh() == 1
         assert endpoint.queries[-1]["slates"][0]["exclude"] == []
-        shown = recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].items
-        assert shown[0].product_id == "r00"
+        shown = recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].ids
+        assert shown[0] == "r00"
 
     def test_undoing_what_was_never_dismissed_does_nothing(self, redis: Redis) -> None:
         [shopper_id] = privacy.join()
@@ -370,7 +370,7 @@ class TestBackingOff:
         endpoint.fault = "nonsense"
         events.record(shopper_id, [view("p2")])
         tasks.refresh()
-        assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].items
+        assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].ids
 
     def test_old_slates_stay_while_a_model_recommends_what_the_shop_does_not_have(
         self, redis: Redis, endpoint: FakeEndpoint, settings: Any
@@ -382,7 +382,7 @@ class TestBackingOff:
         settings.RECOMMENDER = {**settings.RECOMMENDER, "KNOWN": "storefront.catalogue.known"}  # of an empty shop
         events.record(shopper_id, [view("p2")])
         assert tasks.refresh() == 0
-        assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].items == kept.items
+        assert recommendations.for_page(shopper_id=shopper_id, names=["for_you"])["for_you"].ids == kept.ids
         assert f"shopper:{shopper_id}" in waiting(redis)
 
     def test_a_query_that_the_endpoint_refuses_does_not_hold_up_the_others(

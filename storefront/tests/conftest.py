@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from recommender import cache as slate_cache
 from recommender import events, keys, privacy, recommendations, store
-from recommender.recommendations import Item, Slate
+from recommender.recommendations import Slate
 from storefront import index, reports
 from storefront.models import Product
 
@@ -74,8 +74,8 @@ class Slates:
         because: str | None = None,
         bought: Collection[str] = (),
     ) -> None:
-        items = tuple(Item(product_id, 1.0, because) for product_id in product_ids)
-        self.given[name] = Slate(name, items, source, slate_id, "model-1", "arm-1", frozenset(bought))
+        why = dict.fromkeys(product_ids, because)
+        self.given[name] = Slate(name, product_ids, why, source, slate_id, "model-1", "arm-1", frozenset(bought))
 
     def for_page(self, *, names: Collection[str], **asked: Any) -> dict[str, Slate]:
         self.asked.append({"names": set(names), **asked})
@@ -83,10 +83,9 @@ class Slates:
         shopper_id = asked.get("shopper_id")
         if shopper_id is not None and "for_you" in found:
             slate = found["for_you"]
-            taken = events.taken(shopper_id, [item.product_id for item in slate.items])
+            taken = events.taken(shopper_id, slate.ids)
             gone = taken.bought | taken.dismissed
-            items = tuple(item for item in slate.items if item.product_id not in gone)
-            found["for_you"] = slate._replace(items=items)
+            found["for_you"] = slate._replace(ids=[one for one in slate.ids if one not in gone])
         return found
 
 
