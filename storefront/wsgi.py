@@ -16,11 +16,12 @@ from storefront import rounds  # noqa: E402
 metrics.start()
 rounds.start(application)
 
-# What start-up made stays for good, and requests leave few cycles behind: looking through all of it again and again
-# took tens of milliseconds, for which every request in hand waited.
+# What start-up made stays for good: looking through all of it again and again took tens of milliseconds, for which
+# every request in hand waited. How often the young are looked through stays as Python has it: Django leaves some eighty
+# objects of each request in cycles, a template its products too, and to let twenty thousand gather first saved nothing
+# and stopped every sixtieth page for ten milliseconds.
 gc.collect()
 gc.freeze()
-gc.set_threshold(20_000)
 
 # Reading the catalogue anew and making the rounds are threads beside the requests. Each time a request waits for Redis
 # or the database, such a thread takes the interpreter and keeps it for this long: at Python's own 5 ms, a page that
