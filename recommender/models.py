@@ -137,15 +137,16 @@ def _as_one(values: Collection[Any]) -> Any:
     return orjson.dumps(list(values)).decode() if connection.vendor == "sqlite" else list(values)
 
 
-# JSON rows of product_id and kind. Parameters by name, for which Django need not search the statement on SQLite.
+# JSON rows of product_id and kind. ``maybe_taken`` is a JSON array: see ``taken``. Parameters by name, for which Django
+# need not search the statement on SQLite. Which of the ids were bought, and not which of what was bought are they: a
+# quarter cheaper on SQLite, and PostgreSQL would compare each purchase with each id.
 TAKEN = """
 SELECT json_agg(json_build_array(product_id, kind))::text FROM (
-  SELECT product_id, kind FROM recommender_event WHERE shopper_id = %(shopper_id)s AND kind = 'dismiss' UNION
-  SELECT product_id, kind FROM recommender_event
-  WHERE shopper_id = %(shopper_id)s AND kind = 'purchase' AND product_id = ANY(%(maybe_taken)s)
+  SELECT product_id, kind FROM recommender_event WHERE shopper_id = %(shopper_id)s AND kind = 'dismiss' UNION ALL
+  SELECT value, 'purchase' FROM json_array_elements_text(%(maybe_taken)s) WHERE EXISTS
+    (SELECT 1 FROM recommender_event WHERE shopper_id = %(shopper_id)s AND kind = 'purchase' AND product_id = value)
 ) AS taken
 """
-# Which of the ids were bought, and not which of what was bought are they: a third cheaper there.
 TAKEN_SQLITE = """
 SELECT json_group_array(json_array(product_id, kind)) FROM (
   SELECT product_id, kind FROM recommender_event WHERE shopper_id = %(shopper_id)s AND kind = 'dismiss' UNION ALL
@@ -159,13 +160,16 @@ def taken(shopper_id: int, product_ids: Collection[str]) -> Taken:
     """Which of these products the shopper has bought, and everything that they have dismissed, as of now.
 
     Every page of a known shopper asks this, so it is written by hand: composing the statement anew takes Django
-    longer than the database takes to answer it. One parameter holds all ids, so that the statement is always the same,
-    and there is one value to return, so that who has more to ask may put both into one statement.
+    longer than the database takes to answer it. One parameter holds all ids, as JSON, so that the statement is always
+    the same and Django on PostgreSQL quotes one text and not each id. There is one value to return, so that who has
+    more to ask may put both into one statement.
     """
-    is_sqlite = connection.vendor == "sqlite"
-    parameters = {"shopper_id": shopper_id, "maybe_taken": _as_one(product_ids)}
+    maybe_taken = orjson.dumps(list(product_ids)).decode()
     with connection.cursor() as cursor:
-        cursor.execute(TAKEN_SQLITE if is_sqlite else TAKEN, parameters)
+        cursor.execute(
+            TAKEN_SQLITE if cursor.db.vendor == "sqlite" else TAKEN,
+            {"shopper_id": shopper_id, "maybe_taken": maybe_taken},
+        )
         return Taken.of(cursor.fetchone()[0])
 
 
