@@ -33,7 +33,7 @@ from loadtests.bench.targets import TARGETS, number
 
 PARTS = ("web", "endpoint", "worker", "kernel")
 RESULTS = ROOT / "loadtests" / "results" / "bench.json"
-LONGEST = 600  # seconds of one part: the web's takes up to nine minutes where the machine never stays the same
+LONGEST = 660  # seconds of one part: the web's takes up to nine minutes where the machine never stays the same
 LIBRARIES = ("django", "djangorestframework", "granian", "celery", "redis", "orjson", "boto3", "numpy", "numba")
 
 

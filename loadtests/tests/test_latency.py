@@ -1,6 +1,7 @@
 """A run counts only where the machine stayed the same, and the floor is what queueing theory says it is."""
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,7 +42,7 @@ def share(saturation: float) -> float:
 
 def test_a_run_between_two_saturations_that_differ_is_made_again_at_the_new_one() -> None:
     stack, asked = Stack(), Scripted(400, 250, 245, 300, 320)
-    counted = list(latency.counted(stack, asked, share, 2, "home"))
+    counted = list(latency.counted(stack, asked, share, 2, "home", even=True))
     assert [(run.before, run.after) for run in counted] == [(250, 245), (300, 320)]
     assert asked.rates == pytest.approx([280, 175, 210])
     assert len(set(asked.seeds)) == 3
@@ -63,14 +64,24 @@ def test_what_counts_and_why_not(made: Run, why: str) -> None:
     assert made.trouble == why
 
 
+def test_a_run_beside_whose_floor_other_programs_ran_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = iter([0.5, 0.0])
+    monkeypatch.setattr(latency, "beside_floor", lambda stack, run: replace(run, floor=0.01, others=next(others)))
+    stack = Stack()
+    (counted,) = latency.counted(stack, Scripted(*[200] * 3), share, 1, "home")
+    assert counted.others == 0.0
+    assert stack.refused == {"home": ["other programs took 50% of a core"]}
+
+
 def test_figures_are_medians_of_the_runs_that_count_and_ratios_are_run_by_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     floors = iter([0.015, 0.03, 0.01] * RUNS)
-    monkeypatch.setattr(latency, "perfect", lambda stack, run: next(floors))
+    monkeypatch.setattr(latency, "beside_floor", lambda stack, run: replace(run, floor=next(floors)))
     stack = Stack()
     asked = Scripted(400, 200, *itertools.repeat(200, 2 * (RUNS + EVEN_RUNS)))
     found = latency.measure(stack, asked, "home", "at_70pct", share)
+    found |= latency.at_even_pace(stack, asked, "home", "at_70pct", share)
     assert found["home_p99_ms_at_70pct"] == found["home_p99_ms_at_70pct_even"] == 30.0
     assert found["home_p50_ms_at_70pct"] == 20.0
     assert found["home_p99_floor_ms"] == 15.0
@@ -84,7 +95,7 @@ def test_figures_are_medians_of_the_runs_that_count_and_ratios_are_run_by_run(
 def test_too_few_runs_that_count_are_no_figure(monkeypatch: pytest.MonkeyPatch, good: int) -> None:
     clock = itertools.count(0.0, latency.TRYING / 2)  # time for twice as many runs as are wanted, but for the last
     monkeypatch.setattr(latency, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    monkeypatch.setattr(latency, "perfect", lambda stack, run: 0.01)
+    monkeypatch.setattr(latency, "beside_floor", lambda stack, run: replace(run, floor=0.01))
     stack, asked = Stack(), Scripted(*[200] * 2 * good, *itertools.islice(itertools.cycle([200, 300]), 99))
     found = latency.measure(stack, asked, "home", "at_70pct", share)
     if good < FEWEST:
@@ -93,7 +104,7 @@ def test_too_few_runs_that_count_are_no_figure(monkeypatch: pytest.MonkeyPatch, 
         assert found == {}
     else:
         assert len(stack.runs["home_p99_ms_at_70pct"]) == good
-        assert "home_p99_ms_at_70pct_even" not in found  # none of its runs counted
+        assert latency.at_even_pace(stack, asked, "home", "at_70pct", share) == {}  # none of its runs counts
         assert not stack.invalid
 
 
@@ -167,9 +178,10 @@ def test_a_run_asks_at_its_pace_and_tells_what_the_server_took(monkeypatch: pyte
         web = stack.python("server", "-c", SERVER, str(port), under_test=True)
         web.wait_until(lambda: answers(port))
         made = Asked(web, port, [client.get("/")]).run(lambda saturation: 0.5 * saturation, 100.0, 7, even=even)
-        waited = latency.perfect(stack, made)
+        beside = latency.beside_floor(stack, made)
     assert made.moments == client.moments(50, 0.5, 7, even=even)
     assert len(made.arrivals.latencies) == sum(moment >= client.WARM_UP for moment in made.moments)
     assert made.before == 100 < made.after
     assert 0 < made.utilisation < 1
-    assert waited > 0
+    assert beside.floor > 0
+    assert beside.others >= made.others
