@@ -13,11 +13,10 @@ from typing import Literal
 from django.conf import settings
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponseBase
-from django.middleware.csrf import get_token
 from django.utils.safestring import SafeString
 
 from recommender import events
-from storefront import now, session
+from storefront import formtoken, now, session
 from storefront.models import Cart
 
 VIEWED = "viewed"  # the cookie's name
@@ -130,7 +129,7 @@ class Visitor:
     @cached_property
     def token(self) -> SafeString:
         """Of this page's forms: letters and digits. Django's own is lazy, and asked anew by each form."""
-        return SafeString(get_token(self.request))
+        return SafeString(formtoken.of(self.request))
 
     @property
     def cart_count(self) -> int:
