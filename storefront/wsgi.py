@@ -19,11 +19,12 @@ rounds.start(application)
 # What start-up made stays for good: looking through all of it again and again took tens of milliseconds, for which
 # every request in hand waited. How often the young are looked through stays as Python has it: Django leaves dozens of
 # objects of each request in cycles, a template its products too, and to let twenty thousand gather first saved nothing
-# and stopped every sixtieth page for ten milliseconds. The old are mostly cards that stay: looking
-# through them takes thirty, and was due at every three thousandth page for the few objects in hand at the wrong moment.
+# and stopped every sixtieth page for ten milliseconds.
+# The old are mostly cards that stay: looking through them takes thirty milliseconds, and was due at every three
+# thousandth page for the few objects that were in hand at the wrong moment.
 gc.collect()
 gc.freeze()
-gc.set_threshold(700, 10, 100)  # the last was 10; some eight thousand pages lie between two of those now
+gc.set_threshold(700, 10, 100)  # Python's own but for the last, which is 10: the old at every eight thousandth page
 
 # Reading the catalogue anew and making the rounds are threads beside the requests. Each time a request waits for Redis
 # or the database, such a thread takes the interpreter and keeps it for this long: at Python's own 5 ms, a page that
